@@ -1,0 +1,75 @@
+"""Equality and hash of definitions: by value, with the sharing structure as part of it."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, cast
+
+from funcparams.core.declarations import Declaration
+from funcparams.core.definition import Definition, FrozenDict, sealed
+
+
+def fingerprint(module: Definition) -> tuple[Any, ...]:
+    """Give the tuple that two definitions have in common if and only if they are equal.
+
+    One walk over the sealed fields; a second visit of the same module or declaration becomes
+    ("same", index), so equal definitions also share alike. Made once, then kept.
+    """
+    cache = sealed(module).cache
+    if "fingerprint" not in cache:
+        tokens: list[Any] = []
+        _write(module, tokens, {})
+        cache["fingerprint"] = tuple(tokens)
+        cache["hash"] = hash(cache["fingerprint"])
+    return cache["fingerprint"]
+
+
+def hash_of(module: Definition) -> int:
+    """Give the hash of a definition's fingerprint."""
+    fingerprint(module)
+    return sealed(module).cache["hash"]
+
+
+def _write(value: Any, tokens: list[Any], seen: dict[int, int]) -> None:
+    """Append a value's tokens. Every token sequence says its own length, so none runs together."""
+    if isinstance(value, Definition | Declaration):
+        if id(value) in seen:
+            tokens.append(("same", seen[id(value)]))
+            return
+        seen[id(value)] = len(seen)
+    if isinstance(value, Definition):
+        fields = sealed(value).fields
+        tokens.append((type(value), len(fields)))
+        for name, field in fields.items():
+            tokens.append(name)
+            _write(field, tokens, seen)
+    elif isinstance(value, Declaration):
+        tokens.append(value.traits())
+    elif isinstance(value, tuple):
+        items = cast("tuple[Any, ...]", value)
+        tokens.append((type(items), len(items)))
+        for item in items:
+            _write(item, tokens, seen)
+    elif isinstance(value, FrozenDict):
+        pairs = cast("FrozenDict[Any]", value)
+        tokens.append((FrozenDict, len(pairs)))
+        for key, item in pairs.items():
+            tokens.append((type(key), key))
+            _write(item, tokens, seen)
+    elif isinstance(value, functools.partial):
+        bound = cast("functools.partial[Any]", value)
+        for part in (bound.func, bound.args, FrozenDict(bound.keywords)):
+            _write(part, tokens, seen)
+    else:
+        tokens.append(_typed(value))
+
+
+def _typed(value: Any) -> Any:
+    """Tell apart what Python calls equal: 1, True and 1.0; 0.0 and -0.0; and let nan equal nan."""
+    if isinstance(value, float):
+        return (type(value), float(value).hex())
+    if isinstance(value, complex):
+        return (type(value), value.real.hex(), value.imag.hex())
+    if isinstance(value, frozenset):
+        return (frozenset, frozenset(_typed(item) for item in cast("frozenset[Any]", value)))
+    return (type(value), value)

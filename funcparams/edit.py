@@ -1,0 +1,302 @@
+"""Surgery on definitions and params: tie, untie, take out a part, draw again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from funcparams.core.check import resolve
+from funcparams.core.declarations import Declaration, Param
+from funcparams.core.definition import Definition, FrozenDict, parts
+from funcparams.core.draw import draw
+from funcparams.core.errors import SelectionError, SharingError, nearest
+from funcparams.core.names import Path, Tree, at, dotted, leaves, natural, place, split
+from funcparams.core.nodes import Parametrization, Ref, follow, map_refs, relative
+from funcparams.core.trace import Tracer
+from funcparams.core.walk import aliases, item, map_owned, owned, skeleton
+from funcparams.module.rewrite import rebuild
+from funcparams.select.where import Scope, Where
+
+M = TypeVar("M", bound=Definition)
+
+
+def tie(model: Definition, params: Mapping[str, Any]) -> Tree:
+    """Turn copies of shared arrays into references, as the definition shares them.
+
+    For trees that come from elsewhere, where a shared array stands at several places, or at another
+    place than the owner's.
+
+    Args:
+        model: The definition.
+        params: A tree of concrete arrays with the definition's names.
+
+    Returns:
+        The tree that fits the definition: each shared array once.
+
+    Raises:
+        SharingError: If copies differ; it says where and by how much. Nothing is chosen silently.
+        MismatchError: If the tree does not fit apart from that.
+
+    Example:
+        >>> import funcparams as fp, jax.numpy as jnp
+        >>> from funcparams import nn
+        >>> layer = nn.Linear(1, 1, bias=False)
+        >>> model = nn.Sequential(layer, layer)
+        >>> fp.tie(model, {"0": {"weight": jnp.ones((1, 1))}, "1": {"weight": jnp.ones((1, 1))}})["1"]
+        Ref('.0')
+    """
+    tree = skeleton(model, Param)
+    known = aliases(tree)
+    kept: dict[str, Any] = {}
+    problems: list[str] = []
+    for owner, names in known.items():
+        copies = {name: value for name in names if _is_array(value := at(params, split(name)))}
+        if copies:
+            first, kept[owner] = next(iter(copies.items()))
+            problems += [
+                f"{name} differs from {first} {text}"
+                for name, value in copies.items()
+                if (text := _difference(kept[owner], value))
+            ]
+    if problems:
+        raise SharingError(
+            f"tie: {type(model).__name__} shares these parameters, and their copies differ:\n  "
+            + "\n  ".join(problems)
+            + "\nTo mend: make them equal, fp.update(params, {...}), or separate them, fp.untie."
+        )
+    result: Tree = {}
+    shared = {name for names in known.values() for name in names}
+    for path, value in leaves(params):
+        if dotted(path) not in shared and not isinstance(value, Ref | None):
+            place(result, path, value)  # not the definition's: reported below
+    for owner, value in kept.items():
+        place(result, split(owner), value)
+    resolve(type(model).__name__, "params", tree, result)
+    by_identity = {id(declaration): kept[name] for name, declaration in owned(model, Param).items()}
+    return map_owned(tree, lambda declaration: by_identity[id(declaration)])
+
+
+def _is_array(value: Any) -> bool:
+    return value is not None and not isinstance(value, Ref | Mapping)
+
+
+def _difference(first: Any, second: Any) -> str:
+    """Say by how much two copies differ; nothing where they are equal, nan and all."""
+    if first is second:
+        return ""
+    if isinstance(first, Tracer) or isinstance(second, Tracer):
+        raise SharingError(
+            "tie compares numbers, and these are traced. Call it outside of jax.jit, once."
+        )
+    if isinstance(first, Parametrization) or isinstance(second, Parametrization):
+        return "in kind: one is a parametrization"
+    one, two = np.asarray(first), np.asarray(second)
+    if one.shape != two.shape or one.dtype != two.dtype:
+        return f"in form: {two.dtype}{list(two.shape)} against {one.dtype}{list(one.shape)}"
+    # Bytes would tell -0.0 from 0.0; equal_nan would not take bfloat16.
+    unequal = (one != two) & ~((one != one) & (two != two))
+    if not unequal.any():
+        return ""
+    wide = np.complex128 if np.iscomplexobj(one) else np.float64
+    size = np.abs(one.astype(wide) - two.astype(wide))[unequal].max()
+    return f"by up to {size:.3g} in {int(unequal.sum())} of {one.size} entries"
+
+
+def untie(model: M, params: Mapping[str, Any], where: Where) -> tuple[M, Tree]:
+    """Give shared places parameters of their own: an edit of definition and params together.
+
+    Args:
+        model: The definition.
+        params: Its params.
+        where: Which places to separate from their owner, by the names they have there. The owner's
+            own place stays what it is.
+
+    Returns:
+        (definition, params) in which these places hold arrays of their own, equal to the shared ones.
+
+    Raises:
+        SelectionError: If no shared place is meant.
+        MismatchError: If params do not fit the definition.
+
+    Example:
+        >>> import funcparams as fp, jax
+        >>> from funcparams import nn
+        >>> layer = nn.Linear(1, 1)
+        >>> model = nn.Sequential(layer, layer)
+        >>> model, params = fp.untie(model, model.init(jax.random.key(0)), "1.weight")
+        >>> list(fp.flatten(params))
+        ['0.bias', '0.weight', '1.weight']
+    """
+    tree = skeleton(model, Param)
+    values = resolve(type(model).__name__, "params", tree, params)
+    owner_of = {alias: owner for owner, names in aliases(tree).items() for alias in names[1:]}
+    chosen = frozenset(_shared_names(model, owner_of, where))
+    edited = _separate(model, (), chosen, {}, {})
+    declared = owned(model, Param)
+    result: Tree = {}
+    for path, wanted in leaves(skeleton(edited, Param)):
+        name = dotted(path)
+        if isinstance(wanted, Ref):
+            place(result, path, wanted)
+            continue
+        value = values[id(declared[owner_of.get(name, name)])]
+        # A copy: one buffer in two leaves could not be donated.
+        place(result, path, jnp.array(value, copy=True) if name in chosen else value)
+    return edited, result
+
+
+def _shared_names(model: Definition, owner_of: Mapping[str, str], where: Where) -> list[str]:
+    """Give the places, not owners, that a `where` means."""
+    declared = owned(model, Param)
+    scope = Scope.of_definition(model)
+    places = Scope(
+        {name: declared[owner] for name, owner in owner_of.items()},
+        {name: [name] for name in owner_of},
+        scope.typed,
+    )
+    if not owner_of:
+        raise SelectionError(f"untie: {type(model).__name__} shares no parameters.")
+    return list(places.select(where))
+
+
+def _separate(
+    node: Any, path: Path, chosen: frozenset[str], owners: dict[int, Path], done: dict[int, Any]
+) -> Any:
+    """Rebuild a definition place by place; a place with a chosen name below it becomes its own."""
+    if isinstance(node, Declaration):
+        at_owner = owners.setdefault(id(node), path) == path
+        return node.copy() if not at_owner and dotted(path) in chosen else node
+    is_module = isinstance(node, Definition)
+    if is_module:
+        first = owners.setdefault(id(node), path) == path
+        below = dotted(path) + "."
+        apart = not first and any(name.startswith(below) for name in chosen)
+        if id(node) in done and not apart:
+            return done[id(node)]
+    else:
+        apart = False
+    declared, children = parts(node)
+    changed = {
+        name: _separate(member, (*path, name), chosen, owners, done)
+        for name, member in (*declared, *children)
+    }
+    moved = apart or any(changed[name] is not item(node, name) for name in changed)
+    result = _with_members(node, changed) if moved else node
+    if is_module and not apart:
+        done[id(node)] = result
+    return result
+
+
+def _with_members(node: Any, changed: dict[str, Any]) -> Any:
+    if isinstance(node, Definition):
+        return rebuild(node, changed)
+    if isinstance(node, FrozenDict):
+        return FrozenDict({key: changed.get(key, value) for key, value in node.items()})  # pyright: ignore
+    return tuple(changed.get(str(index), value) for index, value in enumerate(node))
+
+
+def subtree(params: Mapping[str, Any], name: str) -> Any:
+    """Take out the params of one part, complete: references to outside are filled in.
+
+    Args:
+        params: A tree of params.
+        name: The dotted name of a part, or of one parameter.
+
+    Returns:
+        A tree that stands on its own; ties inside it stay ties. (Where an owner lay outside,
+        the first place in natural order becomes the owner; `fp.tie(part, tree)` moves it, if the
+        part's definition has another one.)
+
+    Raises:
+        SelectionError: If nothing has that name.
+        SharingError: If a reference leads to nothing.
+
+    Example:
+        >>> import funcparams as fp, jax
+        >>> from funcparams import nn
+        >>> embedding = nn.Embedding(5, 2)
+        >>> head = nn.Linear(2, 5, bias=False).replace(weight=embedding.weight)
+        >>> params = nn.Sequential(embedding, head).init(jax.random.key(0))
+        >>> fp.subtree(params, "1")["weight"].shape
+        (5, 2)
+    """
+    try:
+        real, value = follow(params, ("",), Ref(f".{name}"))
+    except SharingError as error:
+        names = {dotted(path[:n]) for path, _ in leaves(params) for n in range(1, len(path) + 1)}
+        if name in names:
+            raise
+        raise SelectionError(f"subtree: nothing is named {name!r}{nearest(name, names)}") from error
+    if not isinstance(value, Mapping):
+        return value
+    owners: dict[Path, Path] = {}
+    result: Tree = {}
+    for path, leaf in sorted(leaves(value), key=lambda pair: natural(pair[0])):
+        _fill_in(params, result, owners, (*real, *path), path, leaf, real)
+    return result
+
+
+def _fill_in(
+    params: Mapping[str, Any],
+    result: Tree,
+    owners: dict[Path, Path],
+    here: Path,
+    path: Path,
+    leaf: Any,
+    root: Path,
+) -> None:
+    """Put one leaf of a part into its result; what lies outside comes in once."""
+    if isinstance(leaf, Parametrization):
+        leaf = map_refs(leaf, lambda ref: follow(params, here, ref)[1])
+    if not isinstance(leaf, Ref):
+        place(result, path, leaf)
+        return
+    goal, value = follow(params, here, leaf)
+    if goal[: len(root)] == root:
+        place(result, path, relative(goal[len(root) :], path))
+    elif goal in owners:
+        place(result, path, relative(owners[goal], path))
+    elif isinstance(value, Mapping):
+        owners[goal] = path
+        for below, inner in sorted(leaves(value), key=lambda pair: natural(pair[0])):
+            _fill_in(params, result, owners, (*goal, *below), (*path, *below), inner, root)
+    else:
+        owners[goal] = path
+        place(result, path, value)
+
+
+def reinit(model: Definition, params: Mapping[str, Any], key: jax.Array, where: Where) -> Tree:
+    """Draw some parameters again, and keep the others.
+
+    Args:
+        model: The definition.
+        params: Its params.
+        key: A PRNG key. The parameters get the values that `model.init(key)` would give them.
+        where: Which parameters.
+
+    Returns:
+        The new tree; an array keeps the dtype that it had in `params`.
+
+    Raises:
+        SelectionError: If nothing is meant.
+        MismatchError: If params do not fit the definition.
+
+    Example:
+        >>> import funcparams as fp, jax
+        >>> from funcparams import nn
+        >>> model = nn.Linear(2, 1)
+        >>> params = model.init(jax.random.key(0))
+        >>> again = fp.reinit(model, params, jax.random.key(1), "weight")
+        >>> again["bias"] is params["bias"], bool((again["weight"] == params["weight"]).any())
+        (True, False)
+    """
+    values = dict(resolve(type(model).__name__, "params", skeleton(model, Param), params))
+    declared = owned(model, Param)
+    chosen = Scope.of_definition(model).select(where)
+    for name, array in draw({name: declared[name] for name in chosen}, key).items():
+        values[id(declared[name])] = array.astype(values[id(declared[name])].dtype)
+    return map_owned(skeleton(model, Param), lambda declaration: values[id(declaration)])
