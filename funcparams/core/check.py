@@ -166,24 +166,23 @@ def _compare_shared(report: _Report, wanted: Ref, got: Any, path: Path) -> None:
 
 
 def _compare_leaf(report: _Report, wanted: Declaration, got: Any, path: Path) -> None:
+    value = _value_of(report, got, path) if isinstance(got, Parametrization) else got
+    shape = getattr(value, "shape", () if isinstance(value, int | float | complex) else None)
+    if shape == wanted.shape or (
+        not report.sizes and shape is not None and len(shape) == wanted.ndim
+    ):
+        report.values[id(wanted)] = value
+        return
     target = f"{wanted.dtype.name}[{','.join(map(str, wanted.shape))}]"
     if got is None:
         report.add(path, f"missing, expected {target}", _NEW.format(make=_maker(report.what)))
-        return
-    if isinstance(got, Ref):
+    elif isinstance(got, Ref):
         text = f"expected {target}, got {describe(got)}, but the definition shares nothing here"
         report.add(path, text, _UNTIE)
-        return
-    value = _value_of(report, got, path) if isinstance(got, Parametrization) else got
-    if value is None:
-        return
-    shape = getattr(value, "shape", () if isinstance(value, int | float | complex) else None)
-    if shape is None:
-        report.add(path, f"expected {target}, got {describe(got)}", "put an array there")
-    elif len(shape) != wanted.ndim or (report.sizes and tuple(shape) != wanted.shape):
+    elif shape is not None:
         report.add(path, f"expected {target}, got {describe(value)}", "give it the declared shape")
-    else:
-        report.values[id(wanted)] = value
+    elif value is not None:  # a parametrization that fails has its own line
+        report.add(path, f"expected {target}, got {describe(got)}", "put an array there")
 
 
 def _value_of(report: _Report, node: Parametrization, path: Path) -> Any:
