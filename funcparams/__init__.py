@@ -40,6 +40,7 @@ from funcparams.select import (
     unflatten,
     update,
 )
+from funcparams.summary import summary
 
 
 __version__ = "0.1.0"
@@ -81,6 +82,7 @@ __all__ = [
     "remat",
     "state_of",
     "subtree",
+    "summary",
     "tie",
     "trainable",
     "unflatten",

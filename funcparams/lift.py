@@ -76,7 +76,7 @@ def pure(child: Definition) -> tuple[PureCall, Tree, Tree]:
         **kwargs: Any,
     ) -> tuple[Any, Tree]:
         mode_now = mode if training is None else training
-        view = binding.bind(known.definition, params, state, key, mode_now, known.path)
+        view = binding.bind(known.definition, params, state, key, mode_now, known)
         result = run_call(view, args, kwargs)
         return result, binding.state_of(view)
 
@@ -127,10 +127,12 @@ def assign_state(child: Definition, state: Tree) -> None:
             f"state does not fit {known.name}:\n  " + "\n  ".join(wrong) + "\n"
             "To mend: give the state that the function from fp.pure returned."
         )
-    for name, declaration in buffers.items():
-        if given[name] is not known.context.values[id(declaration)]:
-            label = dotted((*known.path, name))
-            binding.set_buffer(known, declaration, label, given[name])
+    old = known.context.values
+    changed = [name for name, declared in buffers.items() if given[name] is not old[id(declared)]]
+    for name in changed:  # all are checked before the first is set
+        binding.fitting(dotted((*known.path, name)), given[name], old[id(buffers[name])])
+    for name in changed:
+        binding.set_buffer(known, buffers[name], dotted((*known.path, name)), given[name])
 
 
 def remat(
@@ -182,7 +184,7 @@ def remat(
             merged = [arrays.get(i, leaf) for i, leaf in enumerate(flat)]
             inner_args, inner_kwargs = jax.tree.unflatten(structure, merged)
             view = binding.bind(
-                known.definition, params, state, key, context.training, known.path, context.counts
+                known.definition, params, state, key, context.training, known, context.counts
             )
             result = run_call(view, inner_args, inner_kwargs)
             inner.append(binding.bound(view, "remat").context)

@@ -14,8 +14,10 @@ from funcparams.core.declarations import Buffer, Declaration, Param
 from funcparams.core.definition import Bound, Context, Definition, FrozenDict, parts, record, sealed
 from funcparams.core.errors import (
     BoundError,
+    DefinitionTypeError,
     FuncparamsError,
     KeyRequiredError,
+    MismatchError,
     SealedError,
     StateUpdateError,
     UnboundError,
@@ -35,7 +37,7 @@ def bind(
     state: Any,
     key: jax.Array | None,
     training: bool,
-    path: Path = (),
+    part_of: Bound | None = None,
     counts: dict[str, int] | None = None,
 ) -> M:
     """Make the bound view of a definition: arrays in place of declarations.
@@ -46,7 +48,8 @@ def bind(
         state: Its buffers; None counts as none.
         key: The key that `next_key` derives from, if any.
         training: The mode.
-        path: Where the root itself stands, for a part that is bound again inside a transform.
+        part_of: The view of the root in an outer bind, where a part is bound again inside a
+            transform. Its modules keep the names, and so the keys, that they have there.
         counts: How many keys each module has drawn so far, likewise.
     """
     if isinstance(record(root), Bound):
@@ -55,6 +58,11 @@ def bind(
             "  Call its methods, or bind the definition."
         )
     name = type(root).__name__
+    if not isinstance(cast(Any, training), bool):
+        raise DefinitionTypeError(
+            f"{name}: training={training!r} is not a bool. The mode is static, each compiles once:\n"
+            '  jax.jit(model.apply, static_argnames="training"), or close over it.'
+        )
     values = resolve(name, "params", skeleton(root, Param), params)
     expected = skeleton(root, Buffer)
     if expected or state:
@@ -62,11 +70,19 @@ def bind(
     if key is not None:
         keys.check_key(key)
     for owner, value in values.items():
+        if isinstance(value, jax.ShapeDtypeStruct):
+            raise MismatchError(
+                f"{name}: the tree holds shapes, not arrays: {value}.\n"
+                "  Give what model.init(key) returns; for shapes of results use "
+                "jax.eval_shape(model.apply, model.abstract(), x)."
+            )
         if not isinstance(value, jax.Array):
             values[owner] = jnp.asarray(value)
     context = Context(values, key, training, trace_state(), state)
     context.counts.update(counts or {})
-    return cast(M, _view(root, context, path))
+    if part_of is not None:
+        context.outer = part_of.context.views
+    return cast(M, _view(root, context, ()))
 
 
 def _view(module: Definition, context: Context, path: Path) -> Definition:
@@ -74,6 +90,8 @@ def _view(module: Definition, context: Context, path: Path) -> Definition:
     known = context.views.get(id(module))
     if known is not None:
         return known
+    if id(module) in context.outer:
+        path = bound(context.outer[id(module)], "bind").path
     view = object.__new__(type(module))
     context.views[id(module)] = view
     attributes = vars(view)
@@ -106,7 +124,8 @@ def _bound_child(child: Any, context: Context, path: Path) -> Any:
 def _array(declaration: Declaration, context: Context) -> jax.Array:
     value = context.values[id(declaration)]
     if isinstance(declaration, Param) and not declaration.trainable:
-        return jax.lax.stop_gradient(value)
+        # Put back, so that named_parameters() of the view gives no gradient a way round either.
+        value = context.values[id(declaration)] = jax.lax.stop_gradient(value)
     return value
 
 
@@ -142,21 +161,18 @@ def set_buffer(known: Bound, declaration: Buffer, label: str, value: Any) -> Non
     """Put a buffer's new value on every view that shows it."""
     same_trace(known, f"the update of {label}")
     old = known.context.values[id(declaration)]
-    new = _fitting(label, value, old)
+    new = fitting(label, value, old)
     known.context.values[id(declaration)] = new
     known.context.updated[id(declaration)] = label
     for attributes, field in known.context.holders.get(id(declaration), ()):
         attributes[field] = new  # a declaration may stand in several modules
 
 
-def _fitting(label: str, value: Any, old: jax.Array) -> jax.Array:
+def fitting(label: str, value: Any, old: jax.Array) -> jax.Array:
     """Check an update against the buffer; python scalars and weak types take its dtype."""
     if isinstance(value, bool | int | float | complex) or getattr(value, "weak_type", False):
         value = jnp.asarray(value)
-        if (
-            jnp.result_type(value.dtype, old.dtype) == old.dtype
-            or value.dtype.kind == old.dtype.kind
-        ):
+        if jnp.result_type(value, old) == old.dtype:
             value = value.astype(old.dtype)
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
     if shape != old.shape or dtype != old.dtype:
@@ -194,10 +210,11 @@ def next_key(view: Definition) -> jax.Array:
             "model.apply(params, x, key=key, ...)."
         )
     same_trace(known, f"{name}: drawing a key", KeyRequiredError)
-    count = context.counts.get(name, 0)
-    context.counts[name] = count + 1
-    # The root has its own name here: its class would tie keys to what a class is called.
-    words = keys.call_words(dotted(known.path))
+    # The root has the empty name here: its class would tie keys to what a class is called.
+    path = dotted(known.path)
+    count = context.counts.get(path, 0)
+    context.counts[path] = count + 1
+    words = keys.call_words(path)
     return jax.random.fold_in(keys.derive(context.key, words), count)
 
 

@@ -12,7 +12,7 @@ from funcparams.core.declarations import Declaration
 from funcparams.core.definition import Definition
 from funcparams.core.errors import MismatchError, SharingError, nearest
 from funcparams.core.names import Path, Tree, dotted, leaves
-from funcparams.core.nodes import Parametrization, Ref, absolute, follow, map_refs
+from funcparams.core.nodes import Parametrization, Ref, absolute, follow, map_refs, relative
 
 _NEW = "make a fitting tree with {make}"
 _TIE = "fp.tie(model, params) turns equal copies into references"
@@ -20,11 +20,15 @@ _UNTIE = (
     "fp.untie(model, params, where) gives the place an array of its own, in definition and params"
 )
 
+_LEAVE = "leave out what the definition does not have"
+_HINTS = 10
+
 
 @dataclasses.dataclass
 class _Report:
     """What a walk over a tree has found."""
 
+    expected: Tree
     tree: Any
     what: str
     sizes: bool
@@ -48,7 +52,7 @@ def resolve(root: str, what: str, expected: Tree, tree: Any) -> dict[int, Any]:
     """
     # Under manual mesh axes each device sees a shard: ranks must agree, sizes cannot.
     mesh = getattr(jax.sharding, "get_abstract_mesh", lambda: None)()
-    report = _Report(tree, what, sizes=not getattr(mesh, "manual_axes", ()))
+    report = _Report(expected, tree, what, sizes=not getattr(mesh, "manual_axes", ()))
     if isinstance(tree, Mapping):
         _compare(report, expected, cast("Mapping[str, Any]", tree), ())
     else:
@@ -96,25 +100,30 @@ def _compare(report: _Report, expected: Tree, given: Mapping[str, Any], path: Pa
             _compare_shared(report, wanted, got, here)
         else:
             _compare_leaf(report, wanted, got, here)
-    for key in given:
-        if key not in expected:
-            name = dotted((*path, str(key)))
-            # Names of other levels are candidates too: a flat dict is a common mistake.
-            known = {
-                dotted((*path, *below[:depth]))
-                for below, _ in leaves(expected)
-                for depth in range(1, len(below) + 1)
-            }
-            hint = nearest(name, known)
-            if hint == f"; did you mean {name!r}?":
-                hint = (
-                    "; names are nested dicts: fp.unflatten(model, flat) makes them of dotted names"
-                )
-            report.add(
-                (*path, str(key)),
-                f"unexpected {describe(given[key])}{hint}",
-                "leave out what the definition does not have",
-            )
+    unexpected = [key for key in given if key not in expected]
+    if unexpected:
+        _report_unexpected(report, expected, given, unexpected, path)
+
+
+def _report_unexpected(
+    report: _Report, expected: Tree, given: Mapping[str, Any], keys: list[str], path: Path
+) -> None:
+    # Names of other levels are candidates too: a flat dict is a common mistake.
+    known = {
+        dotted((*path, *below[:depth]))
+        for below, _ in leaves(expected)
+        for depth in range(1, len(below) + 1)
+    }
+    for count, key in enumerate(keys):
+        name = dotted((*path, str(key)))
+        if not isinstance(cast(Any, key), str):
+            hint = f"; names are strings, and this is the {type(key).__name__} {key!r}"
+        elif name in known:
+            hint = "; names are nested dicts: fp.unflatten(model, flat) makes them of dotted names"
+        else:  # the search is slow, and a tree of other names altogether has hundreds
+            hint = nearest(name, known) if count < _HINTS else ""
+        text = f"unexpected {describe(given[key])}{hint}"
+        report.add((*path, str(key)), text, _LEAVE)
 
 
 def _compare_branch(report: _Report, expected: Tree, got: Any, path: Path) -> None:
@@ -146,8 +155,12 @@ def _covers(report: _Report, got: Ref, expected: Tree, path: Path) -> bool:
 
 def _compare_shared(report: _Report, wanted: Ref, got: Any, path: Path) -> None:
     """Check a place that shares: the right reference, or nothing, may stand there."""
-    owner = absolute(wanted, path) or ()
     if got is None or got == wanted:
+        return
+    try:
+        owner, _ = follow(report.expected, path, wanted)
+    except SharingError:
+        report.add(path, f"unexpected {describe(got)}", _LEAVE)
         return
     if isinstance(got, Ref):
         try:
@@ -158,9 +171,12 @@ def _compare_shared(report: _Report, wanted: Ref, got: Any, path: Path) -> None:
         if found != owner:
             text = f"expected a reference to {dotted(owner)}, got one to {dotted(found)}"
             report.add(path, text, f"write {wanted!r} there")
-    elif not isinstance(got, Mapping) or any(
-        not isinstance(value, Ref | None) for _, value in leaves(got)
-    ):
+        return
+    below = list(leaves(got)) if isinstance(got, Mapping) else [((), got)]
+    if all(isinstance(value, Ref | None) for _, value in below):
+        for inner, value in below:
+            _compare_shared(report, relative((*owner, *inner), (*path, *inner)), value, (*path, *inner))
+    else:
         text = f"shared with {dotted(owner)}, which holds the array; got {describe(got)} here too"
         report.add(path, text, _TIE)
 

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import operator
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NoReturn, TypeAlias, cast
 
 import jax
@@ -54,7 +55,7 @@ class Declaration:
         return self.size * self.dtype.itemsize
 
     def traits(self) -> tuple[Any, ...]:
-        """Give what makes two declarations equal, apart from sharing."""
+        """Give what makes two declarations equal, apart from sharing and the initializer."""
         raise AssertionError("a Declaration is a Param or a Buffer")  # pragma: no cover
 
     def copy(self, **changes: Any) -> Declaration:
@@ -75,6 +76,11 @@ class Declaration:
             "parametrization;\n  a value known now belongs into the initializer: "
             "init.constant(...) or init.array(...)."
         )
+
+    @property
+    def __jax_array__(self) -> NoReturn:
+        # A property: jax asks `hasattr` first, and would go on to an error of its own.
+        raise DeclarationUseError(self._refusal("a jax function"))
 
     def __getattr__(self, name: str) -> NoReturn:
         if not name.startswith("_") and hasattr(jax.Array, name):
@@ -98,8 +104,8 @@ class Param(Declaration):
     trainable: bool = True
 
     def traits(self) -> tuple[Any, ...]:
-        """Give what makes two parameters equal, apart from sharing."""
-        return ("param", self.shape, self.dtype.name, self.init, self.axes, self.trainable)
+        """Give what makes two parameters equal, apart from sharing and the initializer."""
+        return ("param", self.shape, self.dtype.name, self.axes, self.trainable)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -117,8 +123,8 @@ class Buffer(Declaration):
     persistent: bool = True
 
     def traits(self) -> tuple[Any, ...]:
-        """Give what makes two buffers equal, apart from sharing."""
-        return ("buffer", self.shape, self.dtype.name, self.init, self.persistent)
+        """Give what makes two buffers equal, apart from sharing and the initializer."""
+        return ("buffer", self.shape, self.dtype.name, self.persistent)
 
 
 def param(
@@ -247,6 +253,13 @@ def _settle(
             f"got {came}{hint}.\n"
             "  For instance init.zeros(), init.normal(std=0.02), or init.array(values)."
         )
+    try:
+        hash((init.func, init.args, *init.keywords.values()) if isinstance(init, partial) else init)
+    except TypeError as error:
+        raise DefinitionTypeError(
+            f"{kind}(init=...): {init!r} is not hashable, and definitions are compared by value.\n"
+            "  Use a frozen dataclass, tuples for lists, and init.array(values) for given values."
+        ) from error
     if shape is None:
         shape = getattr(init, "shape", None)
     if dtype is None:
@@ -283,8 +296,8 @@ def _refuse(operation: str) -> Callable[..., NoReturn]:
 # Python looks operators up on the type, so __getattr__ never sees them.
 _BINARY = "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and xor or".split()
 _OTHER = (
-    "neg pos abs invert bool int float complex index len iter getitem contains round "
-    "lt le gt ge array jax_array"
+    "neg pos abs invert bool int float complex index trunc len iter getitem setitem "
+    "contains round lt le gt ge array"
 ).split()
 for _name in [*_BINARY, *(f"r{name}" for name in _BINARY), *_OTHER]:
     setattr(Declaration, f"__{_name}__", _refuse(f"__{_name}__"))

@@ -79,6 +79,8 @@ class Context:
     trace: object
     given_state: Any
     views: dict[int, Definition] = dataclasses.field(default_factory=dict[int, Definition])
+    # The views of the bind around this one, where a part is bound again inside a transform.
+    outer: dict[int, Definition] = dataclasses.field(default_factory=dict[int, Definition])
     # For each buffer, the (attributes, name) of every view that shows it.
     holders: dict[int, list[tuple[dict[str, Any], str]]] = dataclasses.field(
         default_factory=dict[int, "list[tuple[dict[str, Any], str]]"]

@@ -36,8 +36,10 @@ class SealedError(FuncparamsError, AttributeError):
     """An assignment to a definition after its construction, or to a bound view where no buffer is."""
 
 
-class DeclarationUseError(FuncparamsError, TypeError, ValueError):
+class DeclarationUseError(FuncparamsError, ValueError):
     """A declaration was computed with: it says what a parameter is, and holds no numbers."""
+
+    # No TypeError: jax.jit would put one of its own in its place, without the parameter's name.
 
 
 class DeclarationAttributeError(DeclarationUseError, AttributeError):

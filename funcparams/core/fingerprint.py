@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any, cast
 
@@ -45,6 +46,7 @@ def _write(value: Any, tokens: list[Any], seen: dict[int, int]) -> None:
             _write(field, tokens, seen)
     elif isinstance(value, Declaration):
         tokens.append(value.traits())
+        _write(value.init, tokens, seen)
     elif isinstance(value, tuple):
         items = cast("tuple[Any, ...]", value)
         tokens.append((type(items), len(items)))
@@ -58,10 +60,22 @@ def _write(value: Any, tokens: list[Any], seen: dict[int, int]) -> None:
             _write(item, tokens, seen)
     elif isinstance(value, functools.partial):
         bound = cast("functools.partial[Any]", value)
+        tokens.append((type(bound), 3))
         for part in (bound.func, bound.args, FrozenDict(bound.keywords)):
             _write(part, tokens, seen)
+    elif _is_record(value):
+        compared = [f.name for f in dataclasses.fields(value) if f.compare and f.hash is not False]
+        tokens.append((type(value), len(compared)))
+        for name in compared:
+            _write(getattr(value, name), tokens, seen)
     else:
         tokens.append(_typed(value))
+
+
+def _is_record(value: Any) -> bool:
+    """Tell whether a value is a dataclass compared by its fields: they may be 1, True and 1.0."""
+    parameters = getattr(type(value), "__dataclass_params__", None)
+    return parameters is not None and parameters.eq and not isinstance(value, type)
 
 
 def _typed(value: Any) -> Any:

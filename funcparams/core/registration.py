@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import jax
@@ -46,9 +47,11 @@ def assign(module: Definition, name: str, value: Any) -> None:
 def seal(module: Definition) -> None:
     """Check every rule again over the fields of a finished instance, and fix them."""
     cls = type(module)
-    _check_overrides(cls)
+    _check_class(cls)
     fields: dict[str, Any] = {}
     for name, value in vars(module).items():
+        if isinstance(inspect.getattr_static(cls, name, None), functools.cached_property):
+            continue  # computed from the fields, and again wherever it is missed
         check_name(cls, name)
         fields[name] = settle(value, f"{cls.__name__}.{name}")
     vars(module).update(fields)
@@ -65,11 +68,11 @@ def check_name(cls: type[Definition], name: str) -> bool:
     label = f"{cls.__name__}: the field name {name!r}"
     check_component(name, label)
     known = inspect.getattr_static(cls, name, None)
-    if known is None or _is_annotated(cls, name):
+    owner = next((base for base in cls.__mro__ if name in vars(base)), cls)
+    if known is None or (not _is_ours(owner) and _is_annotated(cls, name)):
         return True  # new, or a default of the class
     if isinstance(known, property) and known.fset is not None:
         return False
-    owner = next((base for base in cls.__mro__ if name in vars(base)), cls)
     if callable(known) or hasattr(cast(Any, type(known)), "__get__") or owner is Definition:
         raise DefinitionNameError(
             f"{label} would hide {owner.__name__}.{name}, a "
@@ -84,8 +87,13 @@ def _is_annotated(cls: type[Definition], name: str) -> bool:
     return any(
         name in inspect.get_annotations(base)
         for base in cls.__mro__
-        if not base.__module__.startswith(("funcparams.core.", "funcparams.module."))
+        if not _is_ours(base)
     )
+
+
+def _is_ours(cls: type) -> bool:
+    """Tell whether a class is `Module` or one of its bases."""
+    return cls.__module__.startswith(("funcparams.core.", "funcparams.module."))
 
 
 def check_component(name: Any, label: str) -> None:
@@ -118,14 +126,16 @@ def settle(value: Any, label: str) -> Any:
         return _settle_mapping(cast("Mapping[Any, Any]", value), label)
     if isinstance(value, functools.partial):
         bound = cast("functools.partial[Any]", value)
-        for part in (*bound.args, *bound.keywords.values()):
-            if has_members(settle(part, label)):
-                raise DefinitionTypeError(
-                    f"{label}: a functools.partial holds a module or a declaration, whose "
-                    "parameters would not be found. Assign it as a field of its own."
-                )
-        return bound
+        parts = [settle(v, label) for v in (bound.func, *bound.args, *bound.keywords.values())]
+        _refuse_hidden(bound, parts, label)
+        given = 1 + len(bound.args)
+        keywords = dict(zip(bound.keywords, parts[given:], strict=True))
+        return type(bound)(*parts[:given], **keywords)
     _refuse_array(value, label)
+    if isinstance(value, tuple | frozenset):
+        _refuse_hidden(value, value, label)  # pyright: ignore[reportUnknownArgumentType]
+    elif dataclasses.is_dataclass(value):
+        _refuse_hidden(value, vars(value).values() if hasattr(value, "__dict__") else (), label)
     try:
         hash(value)
     except TypeError as error:
@@ -157,6 +167,15 @@ def _settle_mapping(value: Mapping[Any, Any], label: str) -> FrozenDict[Any]:
         for key in items:
             check_component(key, f"{label}: the key {key!r}")
     return FrozenDict(items)
+
+
+def _refuse_hidden(holder: Any, parts: Iterable[Any], label: str) -> None:
+    """Refuse parameters where the tree of params has no place for them."""
+    if any(has_members(part) for part in parts):
+        raise DefinitionTypeError(
+            f"{label}: a {type(holder).__name__} holds a module or a declaration, whose parameters "
+            "would not be found there.\n  Assign it as a field of its own, or in a list or dict."
+        )
 
 
 def _refuse_array(value: Any, label: str) -> None:
@@ -201,7 +220,17 @@ def _kind(value: Any) -> str:
     return f"{type(value).__name__} {value!r}"
 
 
-def _check_overrides(cls: type[Definition]) -> None:
+@functools.lru_cache(maxsize=4096)
+def _check_class(cls: type[Definition]) -> None:
+    """Refuse a class that overrides how definitions are compared, or declares what all share."""
+    for base in cls.__mro__:
+        for name, value in vars(base).items():
+            if isinstance(value, Declaration | Definition):
+                raise DefinitionTypeError(
+                    f"{base.__name__}.{name} is {_kind(value)} on the class, where all instances "
+                    "would share it.\n  Assign it in __init__: "
+                    f"self.{name} = ...; in a dataclass, write field(default_factory=...)."
+                )
     for method, advice in (
         ("__eq__", "Definitions are equal by value already: write @dataclass(eq=False)"),
         ("__hash__", "Definitions are hashed by value already: write @dataclass(eq=False)"),

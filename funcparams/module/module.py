@@ -306,7 +306,7 @@ class Module(Editable, Traversable, metaclass=ModuleMeta):
             (5, 1)
         """
         refuse_clash(self, state=state, key=key, training=training)
-        view = binding.bind(self, params, state, key, bool(training))
+        view = binding.bind(self, params, state, key, False if training is None else training)
         result = call(view, args, kwargs)
         binding.refuse_lost_updates(view)
         return result
@@ -371,7 +371,7 @@ class Module(Editable, Traversable, metaclass=ModuleMeta):
             [0.3]
         """
         refuse_clash(self, key=key, training=training)
-        view = binding.bind(self, params, state, key, bool(training))
+        view = binding.bind(self, params, state, key, False if training is None else training)
         result = call(view, args, kwargs)
         return result, binding.state_of(view)
 

@@ -58,7 +58,7 @@ def _moved(before: Any, after: Any) -> bool:
         old, new = cast("tuple[Any, ...]", before), cast("tuple[Any, ...]", after)
         return len(old) != len(new) or any(_moved(*pair) for pair in zip(old, new, strict=True))
     if isinstance(before, FrozenDict) and isinstance(after, FrozenDict):
-        return _moved(
+        return list(before) != list(after) or _moved(  # pyright: ignore[reportUnknownArgumentType]
             tuple(cast("FrozenDict[Any]", before).values()),
             tuple(cast("FrozenDict[Any]", after).values()),
         )
@@ -78,6 +78,7 @@ def rebuild(module: Definition, fields: dict[str, Any]) -> Definition:
 def replaced(root: M, changes: Mapping[str, Any]) -> M:
     """Make a definition with other things at dotted names, see `Module.replace`."""
     edits = Edits()
+    first: dict[Any, str] = {}  # the name under which each thing is changed
     for name, value in changes.items():
         try:
             old = find(root, name)
@@ -94,7 +95,12 @@ def replaced(root: M, changes: Mapping[str, Any]) -> M:
                 raise DefinitionTypeError(
                     f"{name} is {_kind(old)} and cannot become {_kind(value)}."
                 )
-            edits.objects[id(old)] = value
+            if edits.objects.setdefault(id(old), value) is not value:
+                raise DefinitionNameError(
+                    f"{first[id(old)]} and {name} are one shared thing, and cannot become two: "
+                    f"fp.untie(model, params, {name!r}) first."
+                )
+            first.setdefault(id(old), name)
             continue
         holder_name, _, field = name.rpartition(".")
         holder = find(root, holder_name) if holder_name else root
@@ -103,7 +109,24 @@ def replaced(root: M, changes: Mapping[str, Any]) -> M:
                 f"{name} stands in a container; replace the whole field {holder_name!r}."
             )
         edits.fields.setdefault(id(holder), {})[field] = value
+    for name in changes:
+        _refuse_lost(root, name, changes, first)
     return rewrite(root, edits)
+
+
+def _refuse_lost(
+    root: Definition, name: str, changes: Mapping[str, Any], first: Mapping[int, str]
+) -> None:
+    """Refuse a change of a part of what another change replaces as a whole."""
+    whole = name.rpartition(".")[0]
+    while whole:
+        cause = whole if whole in changes else first.get(id(find(root, whole)))
+        if cause is not None:
+            raise DefinitionNameError(
+                f"{cause} and {name}: the second would be lost, since the first replaces the "
+                "whole.\n  Call replace twice, the whole first."
+            )
+        whole = whole.rpartition(".")[0]
 
 
 def _kind(value: Any) -> str:

@@ -1,0 +1,147 @@
+"""Layers with the names, constructor arguments, parameters and formulas of torch.nn.
+
+A layer is a [`Module`][funcparams.Module]: a definition without arrays. Parameters have PyTorch's
+names, shapes and default initialisation, so names and arrays of a state_dict are names and arrays
+here. What differs is said in each class; these hold for all:
+
+- `device` and `inplace` are left out: a layer neither places nor overwrites arrays.
+- Inputs and parameters have one dtype; nothing is promoted silently. Normalisations compute the
+  half types in float32, may keep float32 parameters beside them, and return the input's dtype.
+- `channels_last=True` is for data with the channels on the last axis; weights do not change.
+- `num_batches_tracked` is int32.
+
+Example:
+    >>> import jax, jax.numpy as jnp
+    >>> from funcparams import nn
+    >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 10))
+    >>> params = model.init(jax.random.key(0))
+    >>> model.apply(params, jnp.ones((5, 1, 4, 4))).shape
+    (5, 10)
+
+References:
+    [torch.nn](https://docs.pytorch.org/docs/stable/nn.html)
+"""
+
+from funcparams.nn.adaptive import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveAvgPool3d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AdaptiveMaxPool3d,
+)
+from funcparams.nn.avgpool import AvgPool1d, AvgPool2d, AvgPool3d
+from funcparams.nn.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
+from funcparams.nn.checks import ArgumentError, InputError, InputTypeError
+from funcparams.nn.containers import Function, Sequential
+from funcparams.nn.conv import Conv1d, Conv2d, Conv3d
+from funcparams.nn.dropout import (
+    AlphaDropout,
+    Dropout,
+    Dropout1d,
+    Dropout2d,
+    Dropout3d,
+    FeatureAlphaDropout,
+)
+from funcparams.nn.embedding import Embedding
+from funcparams.nn.linear import Bilinear, Identity, Linear
+from funcparams.nn.maxpool import MaxPool1d, MaxPool2d, MaxPool3d
+from funcparams.nn.norm import GroupNorm, LayerNorm, RMSNorm
+from funcparams.nn.rectifier import (
+    CELU,
+    ELU,
+    SELU,
+    Hardtanh,
+    LeakyReLU,
+    PReLU,
+    ReLU,
+    ReLU6,
+    RReLU,
+    Threshold,
+)
+from funcparams.nn.shape import Flatten, Unflatten
+from funcparams.nn.sigmoid import (
+    GELU,
+    Hardshrink,
+    Hardsigmoid,
+    Hardswish,
+    LogSigmoid,
+    Mish,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Softshrink,
+    Softsign,
+    Tanh,
+    Tanhshrink,
+)
+from funcparams.nn.softmax import GLU, LogSoftmax, Softmax, Softmax2d, Softmin
+
+__all__ = [
+    "CELU",
+    "ELU",
+    "GELU",
+    "GLU",
+    "SELU",
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveAvgPool3d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
+    "AdaptiveMaxPool3d",
+    "AlphaDropout",
+    "ArgumentError",
+    "AvgPool1d",
+    "AvgPool2d",
+    "AvgPool3d",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
+    "Bilinear",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
+    "Embedding",
+    "FeatureAlphaDropout",
+    "Flatten",
+    "Function",
+    "GroupNorm",
+    "Hardshrink",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
+    "Identity",
+    "InputError",
+    "InputTypeError",
+    "LayerNorm",
+    "LeakyReLU",
+    "Linear",
+    "LogSigmoid",
+    "LogSoftmax",
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxPool3d",
+    "Mish",
+    "PReLU",
+    "RMSNorm",
+    "RReLU",
+    "ReLU",
+    "ReLU6",
+    "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softmax2d",
+    "Softmin",
+    "Softplus",
+    "Softshrink",
+    "Softsign",
+    "Tanh",
+    "Tanhshrink",
+    "Threshold",
+    "Unflatten",
+]

@@ -1,0 +1,195 @@
+"""Every layer against the class of torch.nn of the same name and arguments.
+
+Outputs, gradients of every parameter and input, and updated buffers agree, while training and
+not; so do names, shapes, order and the text of the module, and how parameters are drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import funcparams as fp
+from funcparams import nn
+from tests.layer_cases import IN_TORCH, Case, x64
+
+torch = pytest.importorskip("torch")
+
+# PyTorch's own, about a layer without outputs.
+pytestmark = pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+
+COMPARED = [
+    pytest.param(case, training, id=f"{case.name}{'-training' if training else ''}")
+    for case in IN_TORCH
+    for training in case.modes
+    if not (case.random and training)
+]
+
+
+def channel_axis(case: Case, ndim: int) -> int:
+    """Where PyTorch has the channels of an array."""
+    if case.layer.startswith(("BatchNorm", "GroupNorm", "PReLU")):
+        return 1
+    return ndim - 1 - int(case.layer[-2])
+
+
+def to_torch(case: Case, array: Any) -> Any:
+    """Move the channels from the last axis to where PyTorch has them."""
+    array = np.asarray(array)
+    return np.moveaxis(array, -1, channel_axis(case, array.ndim)) if case.channels_last else array
+
+
+def from_torch(case: Case, array: Any) -> Any:
+    """Move the channels to the last axis."""
+    return np.moveaxis(array, channel_axis(case, array.ndim), -1) if case.channels_last else array
+
+
+def named(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Write a nested dict with dotted names, in its order."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        inner = isinstance(value, Mapping)
+        found |= named(value, f"{prefix}{key}.") if inner else {prefix + key: value}
+    return found
+
+
+def check(what: str, ours: Any, theirs: Any, tolerance: float) -> None:
+    """Compare two arrays by their largest difference, relative to the largest number."""
+    ours, theirs = np.asarray(ours), theirs.detach().numpy()
+    assert ours.shape == theirs.shape, what
+    if theirs.size:
+        error = np.abs(ours - theirs).max() / max(np.abs(theirs).max(), 1e-12)
+        assert error <= tolerance, f"{what}: relative error {error:.1e}"
+
+
+def compare(case: Case, training: bool, dtype: Any, tolerance: float) -> None:
+    model = case.make().astype(dtype)
+    params = case.arrays(model.abstract(), dtype)
+    state = case.arrays(model.abstract_state(), dtype)
+    inputs = case.inputs(dtype)
+    looked_up = isinstance(case.values, int)  # no derivatives by integers
+
+    module = case.make_torch(torch.nn).to(getattr(torch, np.dtype(dtype).name)).train(training)
+    arrays = {**named(params), **named(state)}
+    module.load_state_dict({name: torch.tensor(value) for name, value in arrays.items()})
+    given = [torch.tensor(to_torch(case, x)).requires_grad_(not looked_up) for x in inputs]
+    theirs = module(*given)
+    cotangent = np.asarray(np.random.RandomState(1).randn(*theirs.shape), dtype)
+    theirs.backward(torch.tensor(cotangent))
+
+    def run(params: Any, inputs: Any) -> Any:
+        y, new = model.apply_with_state(params, state, *inputs, training=training)
+        return (y * from_torch(case, cotangent)).sum(), (y, new)
+
+    differentiate = jax.value_and_grad(run, 0 if looked_up else (0, 1), has_aux=True)
+    (_, (ours, new)), gradients = jax.jit(differentiate)(params, inputs)
+    of_params, of_inputs = (gradients, []) if looked_up else gradients
+
+    assert ours.dtype == dtype
+    check("output", to_torch(case, ours), theirs, tolerance)
+    for name, parameter in module.named_parameters():
+        check(f"gradient of {name}", named(of_params)[name], parameter.grad, tolerance)
+    for index, gradient in enumerate(of_inputs):
+        wanted = given[index].grad
+        check(f"gradient of input {index}", to_torch(case, gradient), wanted, tolerance)
+    assert named(new).keys() == dict(module.named_buffers()).keys()
+    for name, buffer in module.named_buffers():
+        check(name, named(new)[name], buffer, tolerance)
+
+
+@pytest.mark.parametrize(("case", "training"), COMPARED)
+def test_float64(case: Case, training: bool) -> None:
+    with x64():
+        compare(case, training, np.float64, 1e-9)
+
+
+@pytest.mark.parametrize(("case", "training"), COMPARED)
+def test_float32(case: Case, training: bool) -> None:
+    compare(case, training, np.float32, case.tolerance)
+
+
+@pytest.mark.parametrize("case", IN_TORCH, ids=lambda case: case.name)
+def test_names_shapes_order_and_text(case: Case) -> None:
+    model, module = case.make(), case.make_torch(torch.nn)
+    ours = [(name, value.shape) for name, value in model.named_parameters()]
+    assert ours == [(name, tuple(value.shape)) for name, value in module.named_parameters()]
+    ours = [(name, value.shape) for name, value in model.named_buffers()]
+    assert ours == [(name, tuple(value.shape)) for name, value in module.named_buffers()]
+    shapes = {name: array.shape for name, array in fp.flatten(model.abstract()).items()}
+    shapes |= {name: array.shape for name, array in fp.flatten(model.abstract_state()).items()}
+    assert shapes == {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    assert repr(model).replace(", channels_last=True", "") == repr(module).replace(
+        "Softmax2d()", "Softmax2d(channels_last=True)" if case.channels_last else "Softmax2d()"
+    )
+
+
+@pytest.mark.parametrize(
+    ("layer", "args"),
+    [
+        ("Linear", (30, 40)),
+        ("Bilinear", (9, 12, 20)),
+        ("Conv1d", (12, 40, 5)),
+        ("Conv2d", (12, 40, (3, 2), 1, 0, 1, 4)),
+        ("Conv3d", (6, 40, 3)),
+        ("Embedding", (40, 30)),
+        ("Embedding", (40, 30, 3)),
+        ("PReLU", (200,)),
+        ("BatchNorm1d", (200,)),
+        ("LayerNorm", (200,)),
+        ("RMSNorm", (200,)),
+        ("GroupNorm", (2, 200)),
+    ],
+    ids=str,
+)
+def test_initial_values_are_drawn_alike(layer: str, args: tuple[Any, ...]) -> None:
+    torch.manual_seed(0)
+    model, module = getattr(nn, layer)(*args), getattr(torch.nn, layer)(*args)
+    ours = fp.flatten(model.init(jax.random.key(0))) | fp.flatten(model.init_state())
+    for name, tensor in module.state_dict().items():
+        mine, wanted = np.asarray(ours[name], float), tensor.numpy().astype(float)
+        assert (mine == 0).sum() == (wanted == 0).sum()
+        if name == "bias" and wanted.std() > 0:
+            # A few numbers, of the distribution that the many of the weight are of.
+            wanted = module.weight.detach().numpy()
+            assert mine.min() >= wanted.min() * 1.01
+            assert mine.max() <= wanted.max() * 1.01
+            assert mine.std() == pytest.approx(wanted.std(), rel=0.3)
+            continue
+        spread = wanted.std()
+        assert mine.mean() == pytest.approx(wanted.mean(), abs=0.15 * spread + 1e-7)
+        assert mine.std() == pytest.approx(spread, rel=0.1, abs=1e-7)
+        if layer != "Embedding":  # uniform, or constant
+            assert mine.min() == pytest.approx(wanted.min(), rel=0.02)
+            assert mine.max() == pytest.approx(wanted.max(), rel=0.02)
+
+
+def test_rms_norm_of_half_precision_adds_the_eps_of_float32() -> None:
+    x = np.full((1, 4), 1e-3, np.float32)
+    model, module = nn.RMSNorm(4).astype("bfloat16"), torch.nn.RMSNorm(4).bfloat16()
+    y = model.apply(model.init(None), jax.numpy.asarray(x, "bfloat16"))
+    theirs = module(torch.tensor(x).bfloat16()).detach().float().numpy()
+    np.testing.assert_allclose(np.asarray(y, np.float32), theirs, rtol=1e-2)
+
+
+@pytest.mark.parametrize("layer", ["LayerNorm", "RMSNorm", "BatchNorm1d"])
+def test_norms_of_half_precision_agree(layer: str) -> None:
+    x = np.random.RandomState(0).randn(16, 8).astype(np.float32) + 3
+    model, module = getattr(nn, layer)(8).astype("bfloat16"), getattr(torch.nn, layer)(8).bfloat16()
+    y, _ = model.apply_with_state(
+        model.init(None), model.init_state(), jax.numpy.asarray(x, "bfloat16"), training=True
+    )
+    theirs = module(torch.tensor(x).bfloat16()).detach().float().numpy()
+    np.testing.assert_allclose(np.asarray(y, np.float32), theirs, rtol=2e-2, atol=1e-2)
+
+
+def test_an_embedding_with_max_norm_is_what_pytorch_writes_into_its_table() -> None:
+    table = np.random.RandomState(0).randn(5, 3).astype(np.float32)
+    module = torch.nn.Embedding(5, 3, max_norm=1.0, _weight=torch.tensor(table))
+    ids = np.array([0, 2, 2])
+    module(torch.tensor(ids))
+    y = nn.Embedding(5, 3, max_norm=1.0).apply({"weight": table}, ids)
+    np.testing.assert_allclose(y, module.weight.detach().numpy()[ids], rtol=1e-6)
