@@ -67,6 +67,12 @@ def verify(chosen: list[str] | None = None) -> dict[str, str | None]:
 
     found: dict[str, str | None] = {}
     libraries, _ = installed()
+    if "torch" in libraries:
+        import torch
+
+        module_of("torch")  # it allows fewer digits
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
     # A GPU multiplies float32 in fewer digits unless told otherwise; this is about functions.
     with jax.default_matmul_precision("highest"):
         for model, cfg in CASES.items():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +14,9 @@ from funcparams.core.check import resolve
 from funcparams.core.declarations import Declaration, Param
 from funcparams.core.definition import Definition, FrozenDict, parts
 from funcparams.core.draw import draw
-from funcparams.core.errors import SelectionError, SharingError, nearest
+from funcparams.core.errors import MismatchError, SelectionError, SharingError, nearest
 from funcparams.core.names import Path, Tree, at, dotted, leaves, natural, place, split
-from funcparams.core.nodes import Parametrization, Ref, follow, map_refs, relative
+from funcparams.core.nodes import Parametrization, Ref, absolute, follow, map_refs, relative
 from funcparams.core.trace import Tracer
 from funcparams.core.walk import aliases, item, map_owned, owned, skeleton
 from funcparams.module.rewrite import rebuild
@@ -132,21 +133,29 @@ def untie(model: M, params: Mapping[str, Any], where: Where) -> tuple[M, Tree]:
         ['0.bias', '0.weight', '1.weight']
     """
     tree = skeleton(model, Param)
-    values = resolve(type(model).__name__, "params", tree, params)
+    resolve(type(model).__name__, "params", tree, params)
     owner_of = {alias: owner for owner, names in aliases(tree).items() for alias in names[1:]}
     chosen = frozenset(_shared_names(model, owner_of, where))
     edited = _separate(model, (), chosen, {}, {})
-    declared = owned(model, Param)
     result: Tree = {}
     for path, wanted in leaves(skeleton(edited, Param)):
-        name = dotted(path)
+        owner = split(owner_of.get(dotted(path), dotted(path)))
         if isinstance(wanted, Ref):
             place(result, path, wanted)
-            continue
-        value = values[id(declared[owner_of.get(name, name)])]
-        # A copy: one buffer in two leaves could not be donated.
-        place(result, path, jnp.array(value, copy=True) if name in chosen else value)
+        elif dotted(path) in chosen:
+            place(result, path, _copied(at(params, owner), owner, path))
+        else:
+            place(result, path, at(params, owner))
     return edited, result
+
+
+def _copied(value: Any, owner: Path, path: Path) -> Any:
+    """Copy an array or node to a place: one buffer in two leaves could not be donated."""
+    moved = map_refs(value, lambda ref: relative(absolute(ref, owner) or (), path))
+    return jax.tree.map(
+        lambda leaf: leaf if isinstance(leaf, jax.ShapeDtypeStruct) else jnp.array(leaf, copy=True),
+        moved,
+    )
 
 
 def _shared_names(model: Definition, owner_of: Mapping[str, str], where: Where) -> list[str]:
@@ -171,14 +180,10 @@ def _separate(
         at_owner = owners.setdefault(id(node), path) == path
         return node.copy() if not at_owner and dotted(path) in chosen else node
     is_module = isinstance(node, Definition)
-    if is_module:
-        first = owners.setdefault(id(node), path) == path
-        below = dotted(path) + "."
-        apart = not first and any(name.startswith(below) for name in chosen)
-        if id(node) in done and not apart:
-            return done[id(node)]
-    else:
-        apart = False
+    # A module with a chosen name below one place stands apart from its other places.
+    apart = is_module and any(name.startswith(dotted(path) + ".") for name in chosen)
+    if id(node) in done and not apart:
+        return done[id(node)]
     declared, children = parts(node)
     changed = {
         name: _separate(member, (*path, name), chosen, owners, done)
@@ -233,40 +238,57 @@ def subtree(params: Mapping[str, Any], name: str) -> Any:
         raise SelectionError(f"subtree: nothing is named {name!r}{nearest(name, names)}") from error
     if not isinstance(value, Mapping):
         return value
-    owners: dict[Path, Path] = {}
-    result: Tree = {}
+    part = _Part(params, real)
     for path, leaf in sorted(leaves(value), key=lambda pair: natural(pair[0])):
-        _fill_in(params, result, owners, (*real, *path), path, leaf, real)
-    return result
+        part.put((*real, *path), path, leaf)
+    return part.result
 
 
-def _fill_in(
-    params: Mapping[str, Any],
-    result: Tree,
-    owners: dict[Path, Path],
-    here: Path,
-    path: Path,
-    leaf: Any,
-    root: Path,
-) -> None:
-    """Put one leaf of a part into its result; what lies outside comes in once."""
-    if isinstance(leaf, Parametrization):
-        leaf = map_refs(leaf, lambda ref: follow(params, here, ref)[1])
-    if not isinstance(leaf, Ref):
-        place(result, path, leaf)
-        return
-    goal, value = follow(params, here, leaf)
-    if goal[: len(root)] == root:
-        place(result, path, relative(goal[len(root) :], path))
-    elif goal in owners:
-        place(result, path, relative(owners[goal], path))
-    elif isinstance(value, Mapping):
-        owners[goal] = path
-        for below, inner in sorted(leaves(value), key=lambda pair: natural(pair[0])):
-            _fill_in(params, result, owners, (*goal, *below), (*path, *below), inner, root)
-    else:
-        owners[goal] = path
-        place(result, path, value)
+@dataclasses.dataclass
+class _Part:
+    """A part that is being taken out of params."""
+
+    params: Mapping[str, Any]
+    root: Path
+    result: Tree = dataclasses.field(default_factory=dict[str, Any])
+    # Where in the result stands what lay outside of the part.
+    brought: dict[Path, Path] = dataclasses.field(default_factory=dict["Path", "Path"])
+
+    def put(self, here: Path, path: Path, leaf: Any) -> None:
+        """Put what stands in params at `here` to `path` of the result."""
+        if isinstance(leaf, Ref):
+            goal, value = follow(self.params, here, leaf)
+            self._bring(goal, path, value)
+        elif isinstance(leaf, Parametrization):
+            place(self.result, path, map_refs(leaf, lambda ref: self._field(here, path, ref)))
+        else:
+            place(self.result, path, leaf)
+
+    def _inside(self, goal: Path) -> Path | None:
+        """Give the place in the result of what is in the part, or was brought into it."""
+        depth = len(self.root)
+        return goal[depth:] if goal[:depth] == self.root else self.brought.get(goal)
+
+    def _bring(self, goal: Path, path: Path, value: Any) -> None:
+        owner = self._inside(goal)
+        if owner is not None:
+            place(self.result, path, relative(owner, path))
+            return
+        self.brought[goal] = path
+        if not isinstance(value, Mapping):
+            self.put(goal, path, value)
+            return
+        below = cast("Mapping[str, Any]", value)
+        for key in sorted(below, key=lambda key: natural((key,))):
+            inner, here = below[key], (*goal, key)
+            real, found = follow(self.params, here, inner) if isinstance(inner, Ref) else (here, inner)
+            self._bring(real, (*path, key), found)
+
+    def _field(self, here: Path, path: Path, ref: Ref) -> Any:
+        """Give what a reference in a parametrization's field becomes."""
+        goal, value = follow(self.params, here, ref)
+        owner = self._inside(goal)
+        return value if owner is None else relative(owner, path)
 
 
 def reinit(model: Definition, params: Mapping[str, Any], key: jax.Array, where: Where) -> Tree:
@@ -283,7 +305,7 @@ def reinit(model: Definition, params: Mapping[str, Any], key: jax.Array, where: 
 
     Raises:
         SelectionError: If nothing is meant.
-        MismatchError: If params do not fit the definition.
+        MismatchError: If params do not fit the definition, or a parametrization is meant.
 
     Example:
         >>> import funcparams as fp, jax
@@ -294,9 +316,17 @@ def reinit(model: Definition, params: Mapping[str, Any], key: jax.Array, where: 
         >>> again["bias"] is params["bias"], bool((again["weight"] == params["weight"]).any())
         (True, False)
     """
-    values = dict(resolve(type(model).__name__, "params", skeleton(model, Param), params))
+    resolve(type(model).__name__, "params", skeleton(model, Param), params)
     declared = owned(model, Param)
+    values = {id(declaration): at(params, split(name)) for name, declaration in declared.items()}
     chosen = Scope.of_definition(model).select(where)
+    nodes = [name for name in chosen if isinstance(values[id(declared[name])], Parametrization)]
+    if nodes:
+        raise MismatchError(
+            f"reinit: {', '.join(nodes)}: holds a parametrization, which computes its array.\n"
+            "  Put an array there first, or leave it out of where."
+        )
     for name, array in draw({name: declared[name] for name in chosen}, key).items():
-        values[id(declared[name])] = array.astype(values[id(declared[name])].dtype)
+        old = values[id(declared[name])]
+        values[id(declared[name])] = array.astype(getattr(old, "dtype", array.dtype))
     return map_owned(skeleton(model, Param), lambda declaration: values[id(declaration)])

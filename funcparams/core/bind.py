@@ -82,7 +82,7 @@ def bind(
     context.counts.update(counts or {})
     if part_of is not None:
         context.outer = part_of.context.views
-    return cast(M, _view(root, context, ()))
+    return cast(M, _view(root, context, part_of.path if part_of is not None else ()))
 
 
 def _view(module: Definition, context: Context, path: Path) -> Definition:

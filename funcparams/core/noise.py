@@ -39,11 +39,10 @@ Words: TypeAlias = NDArray[np.uint32]
 
 
 class Recipe(NamedTuple):
-    """How numbers become an array's values: `clip(noise * scale + shift, low, high)`.
+    """How noise becomes an array's values: `clip(noise * scale + shift, low, high)`.
 
-    The noise is uniform on [0, 1); or standard normal; or, between the `limits`, truncated: the
-    inverse of erf, which is to be scaled by sqrt(2), or in the far tail the inverse of the normal
-    distribution function.
+    The noise is uniform on [0, 1); or standard normal; or truncated normal, where `limits` are the
+    values of erf(x / sqrt(2)) at both ends, or for a tail those of the distribution function.
     """
 
     kind: Kind
@@ -77,6 +76,9 @@ class Job(NamedTuple):
         """Give what the finish needs, as an argument, so that one program serves all recipes."""
         recipe = self.recipe
         scale = recipe.scale / math.sqrt(self.needed / max(math.prod(self.shape), 1))
+        if recipe.kind in ("normal", "truncated"):
+            # Were the noise scaled by it, XLA might multiply the two constants before the noise.
+            scale *= math.sqrt(2)
         return np.array([scale, recipe.shift, recipe.low, recipe.high], self.noise_dtype)
 
     def limits(self) -> NDArray[Any]:
@@ -112,14 +114,14 @@ def draw_noise(jobs: Sequence[Job], key: jax.Array) -> list[jax.Array]:
 
 
 def _sample(kind: Kind, key: jax.Array, size: int, dtype: Any, limits: Any) -> jax.Array:
+    edge = np.nextafter(np.ones((), dtype), np.zeros((), dtype))
     if kind == "normal":
-        return jax.random.normal(key, (size,), dtype)
+        return lax.erf_inv(jax.random.uniform(key, (size,), dtype, -edge, 1))
     noise = jax.random.uniform(key, (size,), dtype)
     if kind == "uniform":
         return noise
     noise = noise * (limits[1] - limits[0]) + limits[0]
     if kind == "truncated":
-        edge = np.nextafter(np.ones((), dtype), np.zeros((), dtype))
         return lax.erf_inv(jnp.clip(noise, -edge, edge))
     from jax.scipy.special import ndtri  # rarely used, and not imported by jax itself
 

@@ -155,7 +155,7 @@ class trunc_normal(Noisy):
             limits = tuple(math.erfc(-end / math.sqrt(2)) / 2 for end in ends)
             return Recipe("tail", sign * std, mean, a, b, (limits[0], limits[1]))
         limits = (math.erf(low / math.sqrt(2)), math.erf(high / math.sqrt(2)))
-        return Recipe("truncated", std * math.sqrt(2), mean, a, b, limits)
+        return Recipe("truncated", std, mean, a, b, limits)
 
 
 @dataclasses.dataclass(frozen=True)

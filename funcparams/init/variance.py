@@ -88,7 +88,7 @@ class variance_scaling(Noisy):
             return Recipe("uniform", 2 * bound, -bound, -bound, bound)
         std /= _TRUNCATED_STD
         limit = math.erf(2 / math.sqrt(2))
-        return Recipe("truncated", std * math.sqrt(2), 0.0, -2 * std, 2 * std, (-limit, limit))
+        return Recipe("truncated", std, 0.0, -2 * std, 2 * std, (-limit, limit))
 
 
 def _axis(axis: Any, what: str) -> _Axis:

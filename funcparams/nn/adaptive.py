@@ -11,7 +11,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from funcparams.module import Module
-from funcparams.nn.checks import ArgumentError, array, floating, spatial_axes, whole
+from funcparams.nn.checks import ArgumentError, array, floating, spatial_axes, whole, widened
 from funcparams.nn.maxpool import refuse_indices
 from funcparams.nn.windows import adaptive_bounds, maxima, sums, uneven
 
@@ -65,7 +65,7 @@ class _AdaptiveAvgPool(_Adaptive):
         dtype, divisor = x.dtype, 1
         total = np.ones((1,) * x.ndim, np.int64)
         counts = self._counts(x)
-        x = x.astype(jnp.promote_types(dtype, jnp.float32))
+        x = x.astype(widened(dtype))
         for axis, count in reversed(counts):
             widths = [high - low for low, high in adaptive_bounds(x.shape[axis], count)]
             total = total * np.reshape(widths, [-1 if i == axis else 1 for i in range(x.ndim)])

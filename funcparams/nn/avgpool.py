@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from funcparams.nn.checks import ArgumentError, floating, number, spatial_axes
+from funcparams.nn.checks import ArgumentError, floating, number, spatial_axes, widened
 from funcparams.nn.pool import Pool, Sizes
 from funcparams.nn.windows import Window, sums
 
@@ -46,7 +46,7 @@ class _AvgPool(Pool):
         windows = self.windows(x, axes)
         divisor = self._divisor(x, axes, windows)
         # The half types lose digits in a sum.
-        x = x.astype(jnp.promote_types(dtype, jnp.float32))
+        x = x.astype(widened(dtype))
         x = self.padded(x, axes, windows, np.zeros((), x.dtype))
         for axis, window in reversed(list(zip(axes, windows, strict=True))):
             x = sums(x, axis, window)

@@ -14,7 +14,7 @@ from funcparams import init
 from funcparams.core import buffer, param
 from funcparams.module import Module
 from funcparams.nn.checks import AXES, InputError, layout, number, title, whole
-from funcparams.nn.moments import moments, scaled, widened
+from funcparams.nn.moments import measured, moments, scaled
 
 
 class _BatchNorm(Module):
@@ -58,7 +58,7 @@ class _BatchNorm(Module):
     def __call__(self, x: ArrayLike) -> jax.Array:
         """Normalise x; while training, update the running statistics."""
         known = (self.weight, self.bias, self.running_mean, self.running_var)
-        x, dtype = widened(self, x, *known)
+        x, dtype = measured(self, x, *known)
         channel, after = self._check(x)
         weight, bias = (
             None if each is None else lax.expand_dims(each, after)

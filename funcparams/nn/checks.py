@@ -100,6 +100,12 @@ def choice(value: Any, known: Iterable[C], layer: str, name: str) -> C:
 # Inputs
 
 
+def widened(dtype: Any) -> Any:
+    """Return the dtype that sums are taken in: float32 for the half types, else the same."""
+    # promote_types would refuse under strict promotion.
+    return jnp.dtype(jnp.float32) if dtype.itemsize < 4 else dtype
+
+
 def title(module: Module) -> str:
     """Name a bound module as errors do: by its dotted name and class, or its class at the root."""
     known, layer = record(module), type(module).__name__

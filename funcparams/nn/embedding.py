@@ -15,7 +15,7 @@ from funcparams import init
 from funcparams.core import Initializer, param
 from funcparams.core.draw import Random
 from funcparams.module import Module
-from funcparams.nn.checks import ArgumentError, InputTypeError, array, number, title, whole
+from funcparams.nn.checks import ArgumentError, InputTypeError, array, number, title, whole, widened
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,7 +201,7 @@ def _take(table: jax.Array, x: jax.Array) -> jax.Array:
 def _shortened(rows: jax.Array, most: float, order: float) -> jax.Array:
     """Scale rows down to a norm; their gradient is that of the rows, as in PyTorch."""
     fixed = lax.stop_gradient(rows)
-    wide = fixed.astype(jnp.promote_types(fixed.dtype, jnp.float32))
+    wide = fixed.astype(widened(fixed.dtype))
     norm = cast(Any, jnp.linalg.norm)(wide, ord=order, axis=-1, keepdims=True)
     # PyTorch divides by slightly more than the norm.
     scale = jnp.where(norm > most, most / (norm + 1e-7), 1)

@@ -11,7 +11,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from funcparams.module import Module
-from funcparams.nn.checks import InputTypeError, floating, title
+from funcparams.nn.checks import InputTypeError, floating, title, widened
 
 
 def moments(x: jax.Array, axes: Sequence[int]) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -38,13 +38,13 @@ def moments(x: jax.Array, axes: Sequence[int]) -> tuple[jax.Array, jax.Array, ja
     return shifted - rest, variance, centre + rest
 
 
-def widened(module: Module, x: ArrayLike, *params: jax.Array | None) -> tuple[jax.Array, Any]:
+def measured(module: Module, x: ArrayLike, *params: jax.Array | None) -> tuple[jax.Array, Any]:
     """Return an input in the dtype that statistics are computed in, and its own dtype.
 
     That is float32 for the half types, else the dtype itself. Parameters have either of the two.
     """
     x = floating(module, x, jnp.floating)
-    wide = jnp.promote_types(x.dtype, jnp.float32)
+    wide = widened(x.dtype)
     for weight in params:
         if weight is not None and weight.dtype not in (x.dtype, wide):
             allowed = " or ".join(dict.fromkeys((str(x.dtype), str(wide))))

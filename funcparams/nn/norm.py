@@ -15,7 +15,7 @@ from funcparams import init
 from funcparams.core import param
 from funcparams.module import Module
 from funcparams.nn.checks import ArgumentError, InputError, number, title, whole, wholes
-from funcparams.nn.moments import moments, scaled, widened
+from funcparams.nn.moments import measured, moments, scaled
 
 
 class LayerNorm(Module):
@@ -75,7 +75,7 @@ class LayerNorm(Module):
 
     def __call__(self, x: ArrayLike) -> jax.Array:
         """Normalise x of shape (..., *normalized_shape)."""
-        x, dtype = widened(self, x, self.weight, self.bias)
+        x, dtype = measured(self, x, self.weight, self.bias)
         axes = _last(self, x, self.normalized_shape)
         centred, variance, _ = moments(x, axes)
         return scaled(centred, lax.rsqrt(variance + self.eps), self.weight, self.bias, dtype)
@@ -138,7 +138,7 @@ class RMSNorm(Module):
 
     def __call__(self, x: ArrayLike) -> jax.Array:
         """Normalise x of shape (..., *normalized_shape)."""
-        x, dtype = widened(self, x, self.weight)
+        x, dtype = measured(self, x, self.weight)
         axes = _last(self, x, self.normalized_shape)
         eps = float(np.finfo(x.dtype).eps) if self.eps is None else self.eps
         square = jnp.mean(lax.square(x), axes, keepdims=True)
@@ -218,7 +218,7 @@ class GroupNorm(Module):
 
     def __call__(self, x: ArrayLike) -> jax.Array:
         """Normalise x of shape (N, C, ...), or (N, ..., C) with channels_last."""
-        x, dtype = widened(self, x, self.weight, self.bias)
+        x, dtype = measured(self, x, self.weight, self.bias)
         channel = x.ndim - 1 if self.channels_last else 1
         if x.ndim < 2 or x.shape[channel] != self.num_channels:
             expected = "(N, ..., C)" if self.channels_last else "(N, C, ...)"

@@ -117,7 +117,7 @@ def _matcher(where: Where, scope: Scope) -> Callable[[str, Any], bool]:
         return lambda name, _: where.fullmatch(name) is not None
     if isinstance(where, type) and issubclass(where, Definition):  # pyright: ignore[reportUnnecessaryIsInstance]
         return _type_matcher(where, scope)
-    if callable(cast(Any, where)):
+    if callable(cast(Any, where)) and not isinstance(where, Definition):
         return cast("Callable[[str, Any], bool]", where)
     raise DefinitionTypeError(
         f"where={where!r}: expected a glob such as '**.bias', a compiled regex, a Module subclass, "
