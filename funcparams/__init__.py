@@ -1,32 +1,28 @@
 """funcparams: PyTorch's parameter management as pure functions over pytrees."""
 
-from funcparams.core import (
+from funcparams.core.bind import state_of
+from funcparams.core.declarations import Buffer, Param
+from funcparams.core.definition import FrozenDict
+from funcparams.core.errors import (
     BoundError,
-    Buffer,
     DeclarationUseError,
     DefinitionNameError,
     DefinitionTypeError,
-    FrozenDict,
     FuncparamsError,
     InitializerError,
     KeyArgumentError,
     KeyRequiredError,
     MismatchError,
-    Param,
-    Parametrization,
-    Ref,
     SealedError,
     SelectionError,
     SharingError,
     StateUpdateError,
     UnboundError,
-    buffer,
-    param,
-    state_of,
 )
+from funcparams.core.nodes import Parametrization, Ref
 from funcparams.edit import reinit, subtree, tie, untie
 from funcparams.lift import assign_state, pure, remat
-from funcparams.module import Module
+from funcparams.module import Module, buffer, param
 from funcparams.select import (
     Names,
     Where,
@@ -40,8 +36,7 @@ from funcparams.select import (
     unflatten,
     update,
 )
-from funcparams.summary import summary
-
+from funcparams.summaries import summary
 
 __version__ = "0.1.0"
 

@@ -13,12 +13,12 @@ import numpy as np
 from funcparams.core.check import resolve
 from funcparams.core.declarations import Declaration, Param
 from funcparams.core.definition import Definition, FrozenDict, parts
-from funcparams.core.draw import draw
 from funcparams.core.errors import MismatchError, SelectionError, SharingError, nearest
 from funcparams.core.names import Path, Tree, at, dotted, leaves, natural, place, split
 from funcparams.core.nodes import Parametrization, Ref, absolute, follow, map_refs, relative
 from funcparams.core.trace import Tracer
 from funcparams.core.walk import aliases, item, map_owned, owned, skeleton
+from funcparams.drawing.draw import draw
 from funcparams.module.rewrite import rebuild
 from funcparams.select.where import Scope, Where
 
@@ -47,7 +47,8 @@ def tie(model: Definition, params: Mapping[str, Any]) -> Tree:
         >>> from funcparams import nn
         >>> layer = nn.Linear(1, 1, bias=False)
         >>> model = nn.Sequential(layer, layer)
-        >>> fp.tie(model, {"0": {"weight": jnp.ones((1, 1))}, "1": {"weight": jnp.ones((1, 1))}})["1"]
+        >>> one = jnp.ones((1, 1))
+        >>> fp.tie(model, {"0": {"weight": one}, "1": {"weight": one + 0}})["1"]
         Ref('.0')
     """
     tree = skeleton(model, Param)
@@ -117,7 +118,7 @@ def untie(model: M, params: Mapping[str, Any], where: Where) -> tuple[M, Tree]:
             own place stays what it is.
 
     Returns:
-        (definition, params) in which these places hold arrays of their own, equal to the shared ones.
+        (definition, params) in which these places have arrays of their own, copies of the owner's.
 
     Raises:
         SelectionError: If no shared place is meant.
@@ -152,10 +153,11 @@ def untie(model: M, params: Mapping[str, Any], where: Where) -> tuple[M, Tree]:
 def _copied(value: Any, owner: Path, path: Path) -> Any:
     """Copy an array or node to a place: one buffer in two leaves could not be donated."""
     moved = map_refs(value, lambda ref: relative(absolute(ref, owner) or (), path))
-    return jax.tree.map(
-        lambda leaf: leaf if isinstance(leaf, jax.ShapeDtypeStruct) else jnp.array(leaf, copy=True),
-        moved,
-    )
+
+    def copied(leaf: Any) -> Any:
+        return leaf if isinstance(leaf, jax.ShapeDtypeStruct) else jnp.array(leaf, copy=True)
+
+    return jax.tree.map(copied, moved)
 
 
 def _shared_names(model: Definition, owner_of: Mapping[str, str], where: Where) -> list[str]:
@@ -281,7 +283,9 @@ class _Part:
         below = cast("Mapping[str, Any]", value)
         for key in sorted(below, key=lambda key: natural((key,))):
             inner, here = below[key], (*goal, key)
-            real, found = follow(self.params, here, inner) if isinstance(inner, Ref) else (here, inner)
+            real, found = (
+                follow(self.params, here, inner) if isinstance(inner, Ref) else (here, inner)
+            )
             self._bring(real, (*path, key), found)
 
     def _field(self, here: Path, path: Path, ref: Ref) -> Any:

@@ -1,4 +1,4 @@
-"""Modules that the tests of the core share; none of them comes from funcparams.nn."""
+"""Modules that the tests of the core share: small ones of their own, and two of layers from nn."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import funcparams as fp
-from funcparams import init
+from funcparams import init, nn
 
 zeros, ones, normal = init.zeros(), init.ones(), init.normal(std=1.0)
 
@@ -139,3 +139,71 @@ def same_arrays(one: Any, two: Any) -> bool:
         return False
     pairs = zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True)
     return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs)
+
+
+# Two models for the program that they compile to, and the same functions written by hand
+
+
+class Attention(fp.Module):
+    """Causal self-attention."""
+
+    def __init__(self, width: int, heads: int):
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def __call__(self, x: Any) -> Any:
+        q, k, v = jnp.split(self.qkv(x).reshape(*x.shape[:2], self.heads, -1), 3, axis=-1)
+        y = jax.nn.dot_product_attention(q, k, v, is_causal=True)
+        return self.proj(y.reshape(x.shape))
+
+
+class GPTBlock(fp.Module):
+    """Attention and a perceptron, each after a norm and around a sum."""
+
+    def __init__(self, width: int, heads: int):
+        self.ln_1 = nn.LayerNorm(width)
+        self.attn = Attention(width, heads)
+        self.ln_2 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), jax.nn.gelu, nn.Linear(4 * width, width))
+
+    def __call__(self, x: Any) -> Any:
+        x = x + self.attn(self.ln_1(x))
+        return x + self.mlp(self.ln_2(x))
+
+
+class GPT(fp.Module):
+    """A language model of one block, whose head is the embedding."""
+
+    def __init__(self, vocabulary: int = 11, width: int = 8, heads: int = 2, layers: int = 1):
+        self.wte = nn.Embedding(vocabulary, width)
+        self.wpe = nn.Embedding(16, width)
+        self.blocks = [GPTBlock(width, heads) for _ in range(layers)]
+        self.ln_f = nn.LayerNorm(width)
+        self.head = nn.Linear(width, vocabulary, bias=False).replace(weight=self.wte.weight)
+
+    def __call__(self, ids: Any) -> Any:
+        x = self.wte(ids) + self.wpe(jnp.arange(ids.shape[1]))
+        for block in self.blocks:
+            x = block(x)
+        return self.head(self.ln_f(x))
+
+
+def halve(x: Any) -> Any:
+    """Take the maximum of every two by two places."""
+    n, c, h, w = x.shape
+    return x.reshape(n, c, h // 2, 2, w // 2, 2).max((3, 5))
+
+
+class ConvNet(fp.Module):
+    """LeNet's form with batch normalisation, for images of 8 by 8."""
+
+    def __init__(self) -> None:
+        self.conv = nn.Sequential(
+            *(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), jax.nn.relu, halve),
+            *(nn.Conv2d(4, 6, 3, padding=1), nn.BatchNorm2d(6), jax.nn.relu, halve),
+        )
+        self.fc = nn.Sequential(nn.Linear(24, 12), jax.nn.relu, nn.Linear(12, 10))
+
+    def __call__(self, x: Any) -> Any:
+        return self.fc(self.conv(x).reshape(x.shape[0], -1))

@@ -20,7 +20,7 @@ import rich.console
 
 import funcparams as fp
 from funcparams import init, nn
-from funcparams.summary import Row, Summary
+from funcparams.summaries import Row, Summary
 
 
 class LeNet(fp.Module):

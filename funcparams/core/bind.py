@@ -60,7 +60,7 @@ def bind(
     name = type(root).__name__
     if not isinstance(cast(Any, training), bool):
         raise DefinitionTypeError(
-            f"{name}: training={training!r} is not a bool. The mode is static, each compiles once:\n"
+            f"{name}: training={training!r} is not a bool. A mode is static; each compiles once:\n"
             '  jax.jit(model.apply, static_argnames="training"), or close over it.'
         )
     values = resolve(name, "params", skeleton(root, Param), params)

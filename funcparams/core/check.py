@@ -175,7 +175,9 @@ def _compare_shared(report: _Report, wanted: Ref, got: Any, path: Path) -> None:
     below = list(leaves(got)) if isinstance(got, Mapping) else [((), got)]
     if all(isinstance(value, Ref | None) for _, value in below):
         for inner, value in below:
-            _compare_shared(report, relative((*owner, *inner), (*path, *inner)), value, (*path, *inner))
+            _compare_shared(
+                report, relative((*owner, *inner), (*path, *inner)), value, (*path, *inner)
+            )
     else:
         text = f"shared with {dotted(owner)}, which holds the array; got {describe(got)} here too"
         report.add(path, text, _TIE)

@@ -1,7 +1,7 @@
 """The errors of the library: each names what is wrong, where, and how to mend it.
 
-Every class derives from [`FuncparamsError`][funcparams.core.errors.FuncparamsError] and from the built-in
-exception that PyTorch or Python raises in the same case, so `except TypeError` keeps working.
+Every class derives from `FuncparamsError` and from the built-in exception that PyTorch or Python
+raises in the same case, so `except TypeError` keeps working.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class FuncparamsError(Exception):
 
 
 class DefinitionTypeError(FuncparamsError, TypeError):
-    """A value of the wrong type was put into a definition, or a definition was used as something else."""
+    """A value of a wrong type in a definition, or a definition used as something else."""
 
 
 class DefinitionNameError(FuncparamsError, KeyError):
@@ -33,7 +33,7 @@ class DefinitionNameError(FuncparamsError, KeyError):
 
 
 class SealedError(FuncparamsError, AttributeError):
-    """An assignment to a definition after its construction, or to a bound view where no buffer is."""
+    """An assignment to a finished definition, or to a bound view where no buffer is."""
 
 
 class DeclarationUseError(FuncparamsError, ValueError):
@@ -69,11 +69,11 @@ class MismatchError(FuncparamsError, ValueError):
 
 
 class StateUpdateError(FuncparamsError, ValueError):
-    """A buffer's update would be lost, would leak out of a transform, or does not fit the buffer."""
+    """A buffer's update that would be lost, would leak out of a transform, or does not fit."""
 
 
 class KeyRequiredError(FuncparamsError, ValueError):
-    """Random numbers were asked for where no key was given, or inside a transform begun after bind."""
+    """Random numbers asked for without a key, or inside a transform begun after bind."""
 
 
 class KeyArgumentError(FuncparamsError, TypeError):

@@ -74,7 +74,7 @@ def _write(value: Any, tokens: list[Any], seen: dict[int, int]) -> None:
 
 def _is_record(value: Any) -> bool:
     """Tell whether a value is a dataclass compared by its fields: they may be 1, True and 1.0."""
-    parameters = getattr(type(value), "__dataclass_params__", None)
+    parameters = getattr(cast(Any, type(value)), "__dataclass_params__", None)
     return parameters is not None and parameters.eq and not isinstance(value, type)
 
 

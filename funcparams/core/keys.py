@@ -35,16 +35,6 @@ def words(text: str) -> NDArray[np.uint32]:
     return np.frombuffer(digest, "<u4").astype(np.uint32)
 
 
-def parameter_words(name: str) -> NDArray[np.uint32]:
-    """Give the words of a parameter's own key; the name is its owner's, dotted."""
-    return words(f"param/{name}")
-
-
-def buffer_words(name: str) -> NDArray[np.uint32]:
-    """Give the words of the key that a buffer's initial values are drawn from."""
-    return words(f"buffer/{name}")
-
-
 def call_words(name: str) -> NDArray[np.uint32]:
     """Give the words of the keys that a module draws from while it is called."""
     return words(f"call/{name}")

@@ -84,11 +84,7 @@ def check_name(cls: type[Definition], name: str) -> bool:
 
 def _is_annotated(cls: type[Definition], name: str) -> bool:
     """Tell whether a class of the user's own annotates the name, which makes it data."""
-    return any(
-        name in inspect.get_annotations(base)
-        for base in cls.__mro__
-        if not _is_ours(base)
-    )
+    return any(name in inspect.get_annotations(base) for base in cls.__mro__ if not _is_ours(base))
 
 
 def _is_ours(cls: type) -> bool:
@@ -133,9 +129,10 @@ def settle(value: Any, label: str) -> Any:
         return type(bound)(*parts[:given], **keywords)
     _refuse_array(value, label)
     if isinstance(value, tuple | frozenset):
-        _refuse_hidden(value, value, label)  # pyright: ignore[reportUnknownArgumentType]
+        hidden = cast("frozenset[Any]", value)
+        _refuse_hidden(hidden, hidden, label)
     elif dataclasses.is_dataclass(value):
-        _refuse_hidden(value, vars(value).values() if hasattr(value, "__dict__") else (), label)
+        _refuse_hidden(value, getattr(value, "__dict__", {}).values(), label)
     try:
         hash(value)
     except TypeError as error:
@@ -143,7 +140,7 @@ def settle(value: Any, label: str) -> Any:
             f"{label}: {type(value).__name__} is not hashable, and definitions are compared by "
             "value.\n  Use a tuple, a frozenset, a frozen dataclass, or pass it to the call."
         ) from error
-    return value
+    return cast(Any, value)
 
 
 def _settle_module(value: Definition, label: str) -> Definition:
@@ -208,7 +205,7 @@ def _check_kind(label: str, old: Any, new: Any) -> None:
             field = label.rpartition(".")[2]
             raise DefinitionTypeError(
                 f"{label} is {wording} and cannot become {_kind(new)}.\n"
-                f"  Assign {mend}; or `del self.{field}` first if the name is to mean another thing."
+                f"  Assign {mend}; or `del self.{field}` first if the name is to mean another."
             )
 
 

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import threading
 from collections.abc import Callable
 from typing import Any
 
-import jax
 from jax.core import Tracer as Tracer
 
 
 @functools.cache
 def _asker() -> Callable[[], object]:
-    """Find the function, on first use: importing jax.extend takes longer than this whole package."""
+    """Find the function on first use: importing jax.extend takes longer than all of this."""
     try:
-        from jax.extend.core import (
-            get_opaque_trace_state,  # pyright: ignore[reportUnknownVariableType]
-        )
-    except ImportError:  # JAX before 0.9 has it in jax.core, with an argument that means nothing.
-        older: Any = jax.core
-        return lambda: older.get_opaque_trace_state("funcparams")
-    return get_opaque_trace_state
+        core: Any = importlib.import_module("jax.extend.core")
+        return core.get_opaque_trace_state
+    except (ImportError, AttributeError):
+        # JAX before 0.9 has it in jax.core, with an argument that means nothing here.
+        older: Any = importlib.import_module("jax.core")
+        return functools.partial(older.get_opaque_trace_state, "funcparams")
 
 
 def trace_state() -> object:

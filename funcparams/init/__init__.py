@@ -20,7 +20,7 @@ References:
     [jax.nn.initializers](https://docs.jax.dev/en/latest/jax.nn.initializers.html)
 """
 
-from funcparams.init.fans import calculate_gain, fans
+from funcparams.init.fan import calculate_gain, fans
 from funcparams.init.fixed import array, constant, dirac, eye, ones, zeros
 from funcparams.init.noise import (
     kaiming_normal,

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from funcparams.core.draw import Fixed
 from funcparams.core.errors import DefinitionTypeError, InitializerError
 from funcparams.core.trace import Tracer
+from funcparams.drawing.draw import Fixed
 
 Shape = tuple[int, ...]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from funcparams.core.draw import Noisy, Recipe
 from funcparams.core.errors import InitializerError
-from funcparams.init.fans import calculate_gain, fan_mode, fans, number, settle
+from funcparams.drawing.draw import Noisy, Recipe
+from funcparams.init.fan import calculate_gain, fan_mode, fans, number, settle
 
 _FAR = 12.0  # Further out, probabilities underflow float32.
 

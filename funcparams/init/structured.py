@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from funcparams.core.draw import Random
 from funcparams.core.errors import InitializerError
-from funcparams.init.fans import number, settle
+from funcparams.drawing.draw import Random
+from funcparams.init.fan import number, settle
 from funcparams.init.noise import normal
 
 Shape = tuple[int, ...]

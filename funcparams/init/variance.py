@@ -11,9 +11,9 @@ import dataclasses
 import math
 from typing import Any, ClassVar, cast
 
-from funcparams.core.draw import Noisy, Recipe
 from funcparams.core.errors import DefinitionTypeError, InitializerError, nearest
-from funcparams.init.fans import fan_mode, fans, number, settle
+from funcparams.drawing.draw import Noisy, Recipe
+from funcparams.init.fan import fan_mode, fans, number, settle
 
 # The standard deviation of the standard normal distribution cut off at -2 and 2.
 _TRUNCATED_STD = 0.87962566103423978

@@ -33,8 +33,8 @@ def refuse_clash(root: Definition, **given: Any) -> None:
     for name in sorted(_own_names(cls)):
         if given.get(name) is not None:
             raise DefinitionTypeError(
-                f"{cls.__name__}.__call__ has an argument {name!r} of its own, so apply cannot tell "
-                "which is meant.\n"
+                f"{cls.__name__}.__call__ has an argument {name!r} of its own, so apply cannot "
+                "tell which is meant.\n"
                 f"  Write model.bind(params, state, key=..., training=...)(x, {name}=...)."
             )
 

@@ -43,6 +43,7 @@ else:
         """Seals an instance when its outermost `__init__` has returned."""
 
         def __call__(cls, *args, **kwargs):
+            """Construct an instance, and seal it."""
             module = super().__call__(*args, **kwargs)
             if isinstance(module, Definition) and record(module) is None:
                 seal(module)
@@ -87,6 +88,7 @@ class Kept:
         self.__signature__ = signature.replace(parameters=parameters)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function with the definition first."""
         return self.function(self.module, *args, **kwargs)
 
     def __eq__(self, other: object) -> bool:

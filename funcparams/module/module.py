@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
 import jax
 
+from funcparams import drawing
 from funcparams.core import bind as binding
-from funcparams.core import initialise as drawing
 from funcparams.core.declarations import Buffer, Param
 from funcparams.core.definition import Bound, record, sealed
 from funcparams.core.errors import BoundError, DefinitionTypeError, SealedError
@@ -29,8 +29,7 @@ class Module(Editable, Traversable, metaclass=ModuleMeta):
 
     Subclass it, declare parameters and children by assignment in `__init__`, and compute in
     `__call__`, where every declaration is an array. After construction the instance is sealed.
-    Two definitions are equal if their classes, hyperparameters, declarations, children and
-    sharing are.
+    Two are equal if their classes, hyperparameters, declarations, children and sharing are.
 
     Example:
         >>> import funcparams as fp, jax, jax.numpy as jnp
@@ -141,12 +140,11 @@ class Module(Editable, Traversable, metaclass=ModuleMeta):
     def init(self, key: jax.Array) -> dict[str, Any]:
         """Draw the parameters.
 
-        Every parameter draws from a key of its own, derived from `key` and its dotted name; so its
-        value does not depend on which others there are. The values are the same eagerly and under
-        `jax.jit`, on one backend.
+        Every parameter draws from a key of its own, derived from `key` and its dotted name; so it
+        does not depend on the others. Eagerly and under `jax.jit` the values are the same.
 
         Args:
-            key: A PRNG key, `jax.random.key(seed)`. None will do where nothing is random.
+            key: A PRNG key, `jax.random.key(seed)`; None will do where nothing is random.
 
         Returns:
             The parameters: a nested dict of arrays, keyed by the components of their names, with a
@@ -294,8 +292,7 @@ class Module(Editable, Traversable, metaclass=ModuleMeta):
         Raises:
             MismatchError: If params or state do not fit; it lists every name that does not.
             StateUpdateError: If a buffer was updated, since its new value would be lost.
-            DefinitionTypeError: If `__call__` has an argument `state`, `key` or `training` itself:
-                then use `model.bind(params, state, key=...)(...)`.
+            DefinitionTypeError: If `__call__` has such a keyword itself: use `bind` then.
 
         Example:
             >>> import jax, jax.numpy as jnp

@@ -8,12 +8,12 @@ from typing import Any, Self, TypeVar, cast
 
 import jax.numpy as jnp
 
-from funcparams.core.declarations import Buffer, Declaration, Param, floating
+from funcparams.core.declarations import Buffer, Declaration, Param
 from funcparams.core.definition import Definition, FrozenDict, has_members, sealed
 from funcparams.core.errors import DefinitionNameError, DefinitionTypeError, nearest
 from funcparams.core.registration import assign, seal
 from funcparams.core.walk import find, owned, place_names
-from funcparams.select.where import Names, Scope, Where
+from funcparams.select.where import Names, Scope, Where, floating
 
 M = TypeVar("M", bound=Definition)
 
@@ -164,7 +164,7 @@ def astype(root: M, dtype: Any, where: Where | None) -> M:
 
 
 def copied(module: M, memo: dict[int, Any] | None = None) -> M:
-    """Make a copy that shares nothing with the original; ties inside it stay, hyperparameters too."""
+    """Make a copy that shares nothing with the original; ties inside it stay."""
     fresh: dict[int, Any] = {} if memo is None else memo
 
     def visit(value: Any) -> Any:

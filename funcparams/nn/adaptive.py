@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import ClassVar, TypeAlias
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
 from funcparams.module import Module
+from funcparams.nn.avgpool import divided
 from funcparams.nn.checks import ArgumentError, array, floating, spatial_axes, whole, widened
 from funcparams.nn.maxpool import refuse_indices
-from funcparams.nn.windows import adaptive_bounds, maxima, sums, uneven
+from funcparams.nn.windows import adaptive_bounds, maxima, totals, uneven
 
 Output: TypeAlias = int | Sequence[int | None] | None
 
@@ -62,18 +62,15 @@ class _AdaptiveAvgPool(_Adaptive):
     def __call__(self, x: ArrayLike) -> jax.Array:
         """Take the mean of each window."""
         x = floating(self, x)
-        dtype, divisor = x.dtype, 1
-        total = np.ones((1,) * x.ndim, np.int64)
-        counts = self._counts(x)
-        x = x.astype(widened(dtype))
-        for axis, count in reversed(counts):
-            widths = [high - low for low, high in adaptive_bounds(x.shape[axis], count)]
-            total = total * np.reshape(widths, [-1 if i == axis else 1 for i in range(x.ndim)])
-            x = uneven(sums, x, axis, count)
-        divisor = int(total.flat[0])
-        if (total == divisor).all():
-            return (x / divisor).astype(dtype)
-        return (x / jnp.asarray(total, x.dtype)).astype(dtype)
+        pairs = list(self._counts(x))
+        axes, counts = [axis for axis, _ in pairs], [count for _, count in pairs]
+        sums = totals(x.astype(widened(x.dtype)), axes, counts)
+        sizes = np.ones((1,) * x.ndim, np.int64)
+        for axis, count in zip(axes, counts, strict=True):
+            size = x.shape[axis]
+            widths = [high - low for low, high in adaptive_bounds(size, count)]
+            sizes = sizes * np.reshape(widths, [-1 if i == axis else 1 for i in range(x.ndim)])
+        return divided(sums, sizes).astype(x.dtype)
 
 
 class _AdaptiveMaxPool(_Adaptive):
@@ -112,8 +109,7 @@ class AdaptiveAvgPool1d(_AdaptiveAvgPool):
         InputTypeError: If x is of integers.
 
     Example:
-        >>> import jax.numpy as jnp
-        >>> from funcparams import nn
+        >>>         >>> from funcparams import nn
         >>> nn.AdaptiveAvgPool1d(2).apply({}, jnp.arange(6.0)[None]).tolist()
         [[1.0, 4.0]]
 
@@ -141,8 +137,7 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPool):
         InputTypeError: If x is of integers.
 
     Example:
-        >>> import jax.numpy as jnp
-        >>> from funcparams import nn
+        >>>         >>> from funcparams import nn
         >>> nn.AdaptiveAvgPool2d(1).apply({}, jnp.arange(16.0).reshape(1, 4, 4)).tolist()
         [[[7.5]]]
 
@@ -170,8 +165,7 @@ class AdaptiveAvgPool3d(_AdaptiveAvgPool):
         InputTypeError: If x is of integers.
 
     Example:
-        >>> import jax.numpy as jnp
-        >>> from funcparams import nn
+        >>>         >>> from funcparams import nn
         >>> nn.AdaptiveAvgPool3d((1, None, 2)).apply({}, jnp.ones((3, 4, 4, 4))).shape
         (3, 1, 4, 2)
 
@@ -201,8 +195,7 @@ class AdaptiveMaxPool1d(_AdaptiveMaxPool):
         InputError: If x has another rank.
 
     Example:
-        >>> import jax.numpy as jnp
-        >>> from funcparams import nn
+        >>>         >>> from funcparams import nn
         >>> nn.AdaptiveMaxPool1d(2).apply({}, jnp.arange(6.0)[None]).tolist()
         [[2.0, 5.0]]
 
@@ -230,8 +223,7 @@ class AdaptiveMaxPool2d(_AdaptiveMaxPool):
         InputError: If x has another rank.
 
     Example:
-        >>> import jax.numpy as jnp
-        >>> from funcparams import nn
+        >>>         >>> from funcparams import nn
         >>> nn.AdaptiveMaxPool2d(1).apply({}, jnp.arange(16.0).reshape(1, 4, 4)).tolist()
         [[[15.0]]]
 
@@ -259,8 +251,7 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPool):
         InputError: If x has another rank.
 
     Example:
-        >>> import jax.numpy as jnp
-        >>> from funcparams import nn
+        >>>         >>> from funcparams import nn
         >>> nn.AdaptiveMaxPool3d((1, None, 2)).apply({}, jnp.ones((3, 4, 4, 4))).shape
         (3, 1, 4, 2)
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from numpy.typing import NDArray
 
 from funcparams.nn.checks import ArgumentError, floating, number, spatial_axes, widened
 from funcparams.nn.pool import Pool, Sizes
@@ -41,32 +42,28 @@ class _AvgPool(Pool):
     def __call__(self, x: ArrayLike) -> jax.Array:
         """Take the mean of each window."""
         x = floating(self, x)
-        dtype = x.dtype
         axes = spatial_axes(self, x, self.spatial, self.channels_last)
         windows = self.windows(x, axes)
-        divisor = self._divisor(x, axes, windows)
         # The half types lose digits in a sum.
-        x = x.astype(widened(dtype))
-        x = self.padded(x, axes, windows, np.zeros((), x.dtype))
-        for axis, window in reversed(list(zip(axes, windows, strict=True))):
-            x = sums(x, axis, window)
-        if isinstance(divisor, np.ndarray):
-            divisor = jnp.asarray(divisor, x.dtype)
-        return (x / divisor).astype(dtype)
-
-    def _divisor(self, x: jax.Array, axes: Sequence[int], windows: Sequence[Window]) -> Any:
-        """Return what the sums are divided by: one number where all windows count alike."""
+        total = x.astype(widened(x.dtype))
+        total = self.padded(total, axes, windows, np.zeros((), total.dtype))
+        for axis, window in zip(axes, windows, strict=True):
+            total = sums(total, axis, window)
         if self.divisor_override is not None:
-            return self.divisor_override
-        total = np.ones((1,) * x.ndim, np.int64)
+            return (total / self.divisor_override).astype(x.dtype)
+        return divided(total, self._sizes(x, axes, windows)).astype(x.dtype)
+
+    def _sizes(self, x: jax.Array, axes: Sequence[int], windows: Sequence[Window]) -> NDArray[Any]:
+        """Return how many places each window counts."""
+        sizes = np.ones((1,) * x.ndim, np.int64)
         for axis, window, pad in zip(axes, windows, self.each(self.padding), strict=True):
             starts = np.arange(window.count) * window.stride - pad
             # Padding counts where that is asked for, but not what ceil_mode adds after it.
             extra = pad if self.count_include_pad else 0
             stops = np.minimum(starts + window.kernel, x.shape[axis] + extra)
             counts = stops - np.maximum(starts, -extra)
-            total = total * counts.reshape([-1 if i == axis else 1 for i in range(x.ndim)])
-        return int(total.flat[0]) if (total == total.flat[0]).all() else total
+            sizes = sizes * counts.reshape([-1 if i == axis else 1 for i in range(x.ndim)])
+        return sizes
 
     def extra_repr(self) -> str:
         """Write the arguments as PyTorch does."""
@@ -74,6 +71,13 @@ class _AvgPool(Pool):
             f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
             f"{self.layout_text()}"
         )
+
+
+def divided(total: jax.Array, sizes: NDArray[Any]) -> jax.Array:
+    """Return sums over the sizes of their windows: one number where these are all alike."""
+    if (sizes == sizes.flat[0]).all():
+        return total / int(sizes.flat[0])
+    return total / jnp.asarray(sizes, total.dtype)
 
 
 class AvgPool1d(_AvgPool):

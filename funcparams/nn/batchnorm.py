@@ -11,8 +11,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from funcparams import init
-from funcparams.core import buffer, param
-from funcparams.module import Module
+from funcparams.module import Module, buffer, param
 from funcparams.nn.checks import AXES, InputError, layout, number, title, whole
 from funcparams.nn.moments import measured, moments, scaled
 

@@ -12,9 +12,8 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from funcparams import init
-from funcparams.core import Initializer, param
-from funcparams.core.draw import Random
-from funcparams.module import Module
+from funcparams.drawing.draw import Random
+from funcparams.module import Initializer, Module, param
 from funcparams.nn.checks import ArgumentError, InputTypeError, array, number, title, whole, widened
 
 

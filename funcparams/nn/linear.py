@@ -11,8 +11,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from funcparams import init
-from funcparams.core import param
-from funcparams.module import Module
+from funcparams.module import Module, param
 from funcparams.nn.checks import InputError, matching, title, whole
 
 

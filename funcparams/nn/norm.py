@@ -12,8 +12,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from funcparams import init
-from funcparams.core import param
-from funcparams.module import Module
+from funcparams.module import Module, param
 from funcparams.nn.checks import ArgumentError, InputError, number, title, whole, wholes
 from funcparams.nn.moments import measured, moments, scaled
 
@@ -231,10 +230,9 @@ class GroupNorm(Module):
         groups = (self.num_groups, self.num_channels // self.num_groups)
         split = x.reshape(*x.shape[:channel], *groups, *x.shape[channel + 1 :])
         axes = tuple(axis for axis in range(1, split.ndim) if axis != channel)
-        after = tuple(range(2, 2 + x.ndim - 1 - channel))
+        shape = (*groups, *(1,) * (x.ndim - 1 - channel))
         weight, bias = (
-            None if each is None else lax.expand_dims(each.reshape(groups), after)
-            for each in (self.weight, self.bias)
+            None if each is None else each.reshape(shape) for each in (self.weight, self.bias)
         )
         centred, variance, _ = moments(split, axes)
         y = scaled(centred, lax.rsqrt(variance + self.eps), weight, bias, dtype)

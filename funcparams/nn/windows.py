@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -54,6 +54,8 @@ def maxima(x: jax.Array, axis: int, window: Window) -> jax.Array:
 
 def sums(x: jax.Array, axis: int, window: Window) -> jax.Array:
     """Return the sum of each window on an axis."""
+    if window.count == 1 and window.kernel == x.shape[axis]:
+        return x.sum(axis, keepdims=True)
     if window.kernel <= _SHORT:
         return _tree(lax.add, _slices(x, axis, window))
     if window.disjoint:
@@ -64,6 +66,15 @@ def sums(x: jax.Array, axis: int, window: Window) -> jax.Array:
     x = lax.slice_in_dim(x, 0, (window.count - 1) * window.stride + window.extent, axis=axis)
     zero = np.zeros((), x.dtype)
     return lax.reduce_window(x, zero, lax.add, shape, strides, "VALID", None, dilations)
+
+
+def totals(x: jax.Array, axes: Sequence[int], counts: Sequence[int]) -> jax.Array:
+    """Return the sums of windows that cover axes evenly; axes summed whole in one reduction."""
+    whole = tuple(axis for axis, count in zip(axes, counts, strict=True) if count == 1)
+    x = x.sum(whole, keepdims=True) if whole else x
+    for axis, count in zip(axes, counts, strict=True):
+        x = x if axis in whole else uneven(sums, x, axis, count)
+    return x
 
 
 def uneven(

@@ -14,13 +14,13 @@ import jax
 import jax.numpy as jnp
 
 from funcparams.core.check import describe, resolve
-from funcparams.core.declarations import Buffer, Param, floating
+from funcparams.core.declarations import Buffer, Param
 from funcparams.core.definition import Definition
 from funcparams.core.errors import DefinitionTypeError, MismatchError, nearest
 from funcparams.core.names import Path, Tree, dotted, leaves, natural, place, split
 from funcparams.core.nodes import Parametrization, Ref
 from funcparams.core.walk import map_owned, owned, skeleton
-from funcparams.select.where import Names, Scope, Where
+from funcparams.select.where import Names, Scope, Where, floating
 
 
 def mask(params: Mapping[str, Any], where: Where) -> Tree:
@@ -152,7 +152,7 @@ def combine(*trees: Mapping[str, Any]) -> Tree:
 
 
 def update(params: Mapping[str, Any], changes: Mapping[Any, Any]) -> Tree:
-    """Make a tree with other values at some names; a name that is a reference means what it refers to.
+    """Make a tree with other values at some names; a reference means what it refers to.
 
     Args:
         params: A tree of params.

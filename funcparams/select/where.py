@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias, cast
 
+import jax.numpy as jnp
+
 from funcparams.core.declarations import Param
 from funcparams.core.definition import Definition
 from funcparams.core.errors import DefinitionTypeError, SelectionError, nearest
@@ -143,3 +145,19 @@ def _glob(pattern: str) -> re.Pattern[str]:
     parts = re.split(r"(\*\*\.|\*\*|\*|\?)", pattern)
     meaning = {"**.": r"(?:[^.]+\.)*", "**": ".*", "*": "[^.]*", "?": "[^.]"}
     return re.compile("".join(meaning.get(part, re.escape(part)) for part in parts))
+
+
+def floating(dtype: Any) -> Any:
+    """Check the dtype of a cast; parameters are floating, so integers are refused."""
+    try:
+        wanted = jnp.dtype(dtype)
+    except TypeError as error:
+        raise DefinitionTypeError(
+            f"expected a dtype such as jnp.bfloat16, got {dtype!r}."
+        ) from error
+    if not jnp.issubdtype(wanted, jnp.floating):
+        raise DefinitionTypeError(
+            f"cannot cast to {wanted.name}: a cast changes floating arrays and takes a floating "
+            "dtype.\n  Quantised parameters are a parametrization's work."
+        )
+    return wanted

@@ -7,9 +7,9 @@ from typing import Any
 import jax
 
 from funcparams.core.definition import Definition
-from funcparams.core.draw import draw
 from funcparams.core.names import Tree
 from funcparams.core.walk import Kind, map_owned, owned, skeleton
+from funcparams.drawing.draw import draw
 
 
 def initialise(root: Definition, kind: Kind, key: jax.Array | None) -> Tree:

@@ -9,8 +9,8 @@ from funcparams.core.declarations import Buffer, Param
 from funcparams.core.definition import Definition
 from funcparams.core.errors import DefinitionTypeError
 from funcparams.select.where import Scope, Where
-from funcparams.summary.rows import Row, folded, listed
-from funcparams.summary.table import Summary
+from funcparams.summaries.rows import Row, folded, listed
+from funcparams.summaries.table import Summary
 
 __all__ = ["Row", "Summary", "summary"]
 

@@ -7,7 +7,7 @@ import html
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from funcparams.summary.rows import Row
+from funcparams.summaries.rows import Row
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -15,8 +15,8 @@ from jax import lax
 
 from funcparams.core.errors import InitializerError, KeyRequiredError
 from funcparams.core.keys import check_key, derive, words
-from funcparams.core.noise import CHUNK, Job, Recipe, Words, draw_noise, traced
 from funcparams.core.trace import under_trace
+from funcparams.drawing.noise import CHUNK, Job, Recipe, Words, draw_noise, traced
 
 _NO_WORDS: Words = np.zeros(0, np.uint32)
 
@@ -133,7 +133,7 @@ def draw(
 
     Example:
         >>> import jax, numpy as np
-        >>> from funcparams.core.declarations import param
+        >>> from funcparams.module import param
         >>> request = param((2, 3), jax.nn.initializers.normal())
         >>> one = draw({"weight": request}, jax.random.key(0))
         >>> two = draw({"bias": request, "weight": request}, jax.random.key(0))
@@ -261,7 +261,7 @@ def _fixed(asked: _Asked) -> jax.Array:
     init, shape, dtype = asked
     if under_trace() or math.prod(shape) > 16 * CHUNK:
         return init.make(shape, dtype, jnp)
-    # No program to compile; and nobody else holds the new array, should JAX use its memory as it is.
+    # No program to compile; and nobody else holds the array, should JAX use its memory as is.
     return jax.device_put(init.make(shape, dtype, np))
 
 

@@ -1,0 +1,163 @@
+"""Nothing stands between the user and XLA: the program is the one that hand-written JAX gives."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from funcparams.nn.moments import moments, scaled
+from tests.models import GPT, ConvNet, halve
+
+KEY = jax.random.key(0)
+IDS = jnp.array([[1, 2, 3, 0], [4, 5, 6, 10]])
+IMAGES = jnp.linspace(0, 1, 3 * 64).reshape(3, 1, 8, 8)
+
+
+def operations(function: Callable[..., Any], *arguments: Any) -> Counter[str]:
+    """How often each operation stands in the lowered program, called functions included."""
+    text = jax.jit(function).lower(*arguments).as_text()
+    return Counter(re.findall(r"\b(?:stablehlo|chlo)\.\w+|\bcall @|\bfunc\.func\b", text))
+
+
+# The same functions by hand: plain nested dicts and plain functions of them
+
+
+def linear(p: Any, x: jax.Array) -> jax.Array:
+    y = lax.dot_general(x, p["weight"], (((x.ndim - 1,), (1,)), ((), ())))
+    return y + p["bias"] if "bias" in p else y
+
+
+def layer_norm(p: Any, x: jax.Array) -> jax.Array:
+    centred, variance, _ = moments(x, (2,))
+    return scaled(centred, lax.rsqrt(variance + 1e-5), p["weight"], p["bias"], x.dtype)
+
+
+def look_up(table: jax.Array, ids: jax.Array) -> jax.Array:
+    return table.at[ids].get(mode="fill", fill_value=jnp.nan)
+
+
+def gpt(p: Any, ids: jax.Array) -> jax.Array:
+    x = look_up(p["wte"]["weight"], ids) + look_up(p["wpe"]["weight"], jnp.arange(ids.shape[1]))
+    for index in range(len(p["blocks"])):
+        block = p["blocks"][str(index)]
+        y = layer_norm(block["ln_1"], x)
+        y = linear(block["attn"]["qkv"], y).reshape(*x.shape[:2], 2, -1)
+        q, k, v = jnp.split(y, 3, axis=-1)
+        y = jax.nn.dot_product_attention(q, k, v, is_causal=True).reshape(x.shape)
+        x = x + linear(block["attn"]["proj"], y)
+        y = linear(block["mlp"]["0"], layer_norm(block["ln_2"], x))
+        x = x + linear(block["mlp"]["2"], jax.nn.gelu(y))
+    return linear({"weight": p["wte"]["weight"]}, layer_norm(p["ln_f"], x))
+
+
+def conv(p: Any, x: jax.Array) -> jax.Array:
+    layout = ("NCHW", "OIHW", "NCHW")
+    y = lax.conv_general_dilated(x, p["weight"], (1, 1), [(1, 1)] * 2, dimension_numbers=layout)
+    return y + p["bias"][:, None, None]
+
+
+def batch_norm(p: Any, s: Any, x: jax.Array, training: bool) -> tuple[jax.Array, Any]:
+    shape = (-1, 1, 1)
+    if training:
+        axes, count = (0, 2, 3), x.size // x.shape[1]
+        centred, variance, mean = moments(x, axes)
+        unbiased = variance * (count / (count - 1))
+        s = {
+            "running_mean": 0.9 * s["running_mean"] + 0.1 * lax.squeeze(mean, axes),
+            "running_var": 0.9 * s["running_var"] + 0.1 * lax.squeeze(unbiased, axes),
+            "num_batches_tracked": s["num_batches_tracked"] + 1,
+        }
+    else:
+        mean, variance = s["running_mean"].reshape(shape), s["running_var"].reshape(shape)
+        centred = x - mean
+    weight, bias = p["weight"].reshape(shape), p["bias"].reshape(shape)
+    return scaled(centred, lax.rsqrt(variance + 1e-5), weight, bias, x.dtype), s
+
+
+def conv_net(p: Any, state: Any, x: jax.Array, training: bool) -> tuple[jax.Array, Any]:
+    new = {}
+    for index in (0, 4):
+        x = conv(p["conv"][str(index)], x)
+        norm = str(index + 1)
+        x, new[norm] = batch_norm(p["conv"][norm], state["conv"][norm], x, training)
+        x = halve(jax.nn.relu(x))
+    x = jax.nn.relu(linear(p["fc"]["0"], x.reshape(x.shape[0], -1)))
+    return linear(p["fc"]["2"], x), {"conv": new}
+
+
+# The comparisons
+
+
+def test_operations_are_counted() -> None:
+    found = operations(lambda x: jnp.sin(x) + jnp.sin(2 * x), 1.0)
+    assert found["stablehlo.sine"] == 2
+    assert found != operations(lambda x: jnp.sin(x) + jnp.cos(2 * x), 1.0)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_gpt(layers: int) -> None:
+    model = GPT(layers=layers)
+    params = model.init(KEY)
+    np.testing.assert_allclose(model.apply(params, IDS), gpt(params, IDS), rtol=1e-5)
+    assert operations(model.apply, params, IDS) == operations(gpt, params, IDS)
+
+
+def test_gradients_of_gpt() -> None:
+    model = GPT()
+    params = model.init(KEY)
+
+    def step(function: Callable[..., Any]) -> Callable[..., Any]:
+        return jax.value_and_grad(lambda p, ids: (function(p, ids) ** 2).mean())
+
+    assert operations(step(model.apply), params, IDS) == operations(step(gpt), params, IDS)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_conv_net(training: bool) -> None:
+    model = ConvNet()
+    params, state = model.init(KEY), model.init_state()
+
+    def ours(params: Any, state: Any, x: Any) -> Any:
+        return model.apply_with_state(params, state, x, training=training)
+
+    def by_hand(params: Any, state: Any, x: Any) -> Any:
+        return conv_net(params, state, x, training)
+
+    for one, two in zip(
+        jax.tree.leaves(ours(params, state, IMAGES)),
+        jax.tree.leaves(by_hand(params, state, IMAGES)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
+    assert operations(ours, params, state, IMAGES) == operations(by_hand, params, state, IMAGES)
+
+
+def test_apply_is_inference_of_the_same_program() -> None:
+    model = ConvNet()
+    params, state = model.init(KEY), model.init_state()
+    got = operations(lambda p, s, x: model.apply(p, x, state=s), params, state, IMAGES)
+    assert got == operations(lambda p, s, x: conv_net(p, s, x, False)[0], params, state, IMAGES)
+
+
+def test_gradients_of_conv_net() -> None:
+    model = ConvNet()
+    params, state = model.init(KEY), model.init_state()
+
+    def ours(params: Any, state: Any, x: Any) -> Any:
+        y, new = model.apply_with_state(params, state, x, training=True)
+        return (y**2).mean(), new
+
+    def by_hand(params: Any, state: Any, x: Any) -> Any:
+        y, new = conv_net(params, state, x, True)
+        return (y**2).mean(), lax.stop_gradient(new)
+
+    grads = [jax.value_and_grad(f, has_aux=True) for f in (ours, by_hand)]
+    assert operations(grads[0], params, state, IMAGES) == operations(grads[1], params, state, IMAGES)
