@@ -147,20 +147,28 @@ def abstract(spec: str, cfg: Config) -> list[Row]:
     return rows
 
 
-def definitions(library: str, modules: int, rounds: int) -> list[Row]:
-    """Build, bind, compare and hash a definition of so many modules."""
-    todo = module_of(library).definitions(modules)
-    values: dict[str, list[float]] = {name: [] for name in todo}
+def definitions(library: str, modules: int, rounds: int, limit: float = 10.0) -> list[Row]:
+    """Build, bind, compare and hash a definition of so many modules.
+
+    After `limit` seconds no further round of building is begun: some libraries take minutes.
+    """
+    module = module_of(library)
+    seen: dict[str, list[float]] = {}
+
+    def timed(name: str, function: Callable[[], Any]) -> Any:
+        with no_collector():
+            start = now()
+            result = function()
+            seen.setdefault(name, []).append((now() - start) * 1e3)
+        return result
+
+    begun = now()
+    while len(seen.get("build", ())) < rounds and (not seen or now() - begun < limit):
+        model = timed("build", lambda: module.many(modules))
     for _ in range(rounds):
-        for name, function in todo.items():
-            with no_collector():
-                start = now()
-                function()
-                values[name].append((now() - start) * 1e3)
-    # What is done to a new definition contains building one.
-    for name in (name for name in values if name.endswith(", first")):
-        values[name] = [max(a - b, 0.0) for a, b in zip(values[name], values["build"], strict=True)]
-    return [row(library, name, "ms", seen, modules=modules) for name, seen in values.items()]
+        for name, function in module.uses(model).items():
+            timed(name, function)
+    return [row(library, name, "ms", values, modules=modules) for name, values in seen.items()]
 
 
 # Programs

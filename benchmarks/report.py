@@ -131,7 +131,7 @@ GROWING = (
     ("definitions", "build", "modules", {}),
     ("definitions", "bind", "modules", {}),
     ("definitions", "bind, first", "modules", {}),
-    ("definitions", "hash and ==, first", "modules", {}),
+    ("definitions", "hash, first", "modules", {}),
     ("compile", "train step: trace, lower", "layers", {}),
     ("compile", "train step: compile", "layers", {}),
     ("dispatch", "forward", "layers", {}),

@@ -165,7 +165,9 @@ class GPTBlock(fp.Module):
         self.ln_1 = nn.LayerNorm(width)
         self.attn = Attention(width, heads)
         self.ln_2 = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), jax.nn.gelu, nn.Linear(4 * width, width))
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width), jax.nn.gelu, nn.Linear(4 * width, width)
+        )
 
     def __call__(self, x: Any) -> Any:
         x = x + self.attn(self.ln_1(x))

@@ -64,7 +64,9 @@ def test_row_01_only_declared_parameters_are_listed() -> None:
                 self.weight1 = jnp.ones((20, 20))
 
     assert names(Raw(declared=True).named_parameters()) == ["weight1"]
-    with pytest.raises(TypeError, match=r"Raw\.weight1: got an array of shape \(20, 20\)") as caught:
+    with pytest.raises(
+        TypeError, match=r"Raw\.weight1: got an array of shape \(20, 20\)"
+    ) as caught:
         Raw(declared=False)
     assert "Declare it: fp.param(shape, init) if it is learnt" in str(caught.value)
 
@@ -82,7 +84,9 @@ def test_row_02_what_is_not_trainable_gets_no_gradient_and_integers_are_buffers(
     grads = jax.grad(model.apply)(model.init(KEY), jnp.array([2.0, 3.0]))
     assert grads["weight"].tolist() == [2, 3]
     assert grads["fixed"].tolist() == [0, 0]
-    with pytest.raises(TypeError, match=r"Declare a buffer instead: fp\.buffer\(shape, init, dtype\)"):
+    with pytest.raises(
+        TypeError, match=r"Declare a buffer instead: fp\.buffer\(shape, init, dtype\)"
+    ):
         fp.param((2,), init.ones(), jnp.int32)
     assert fp.buffer((2,), init.ones(), jnp.int32).dtype == jnp.int32
 
@@ -97,7 +101,10 @@ def test_row_03_a_definition_tells_parameters_from_buffers_by_name() -> None:
 
 def test_row_04_a_module_of_ones_own_in_ten_lines() -> None:
     model = LinearModel(5)
-    assert {name: p.shape for name, p in model.named_parameters()} == {"weight": (5, 1), "bias": (1,)}
+    assert {name: p.shape for name, p in model.named_parameters()} == {
+        "weight": (5, 1),
+        "bias": (1,),
+    }
     params = {"weight": jnp.arange(1.0, 6.0)[:, None], "bias": jnp.array([0.5])}
     y = model.apply(params, jnp.arange(20.0).reshape(4, 5))
     assert y.ravel().tolist() == [40.5, 115.5, 190.5, 265.5]
@@ -156,7 +163,7 @@ def test_row_09_an_initializer_of_ones_own() -> None:
     weight = np.asarray(params["0"]["weight"])
     kept = abs(weight[weight != 0])
     assert abs((weight == 0).mean() - 0.5) < 0.003
-    assert 5 <= kept.min()
+    assert kept.min() >= 5
     assert kept.max() <= 10
     assert abs(weight.std() - np.sqrt(875 / 30)) < 0.02
     assert abs(kept.mean() - 7.5) < 0.01
@@ -283,7 +290,9 @@ def test_row_18_a_dead_unit_gets_no_gradient() -> None:
 
 def test_row_19_initialise_by_name() -> None:
     net = nn.Sequential(nn.Linear(100, 100), nn.ReLU(), nn.Linear(100, 10))
-    params = net.with_init({"**.*weight*": init.normal(0, 0.01), "**.*bias*": init.zeros()}).init(KEY)
+    params = net.with_init({"**.*weight*": init.normal(0, 0.01), "**.*bias*": init.zeros()}).init(
+        KEY
+    )
     assert abs(params["0"]["weight"].std() - 0.01) < 0.0005
     assert not params["0"]["bias"].any()
     assert not params["2"]["bias"].any()

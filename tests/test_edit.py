@@ -118,7 +118,9 @@ def test_tie_needs_numbers() -> None:
     def traced(params: Any) -> Any:
         return fp.tie(model, {**params, "2": jax.tree.map(jnp.copy, params["0"])})
 
-    with pytest.raises(fp.SharingError, match="these are traced. Call it outside of jax.jit, once"):
+    with pytest.raises(
+        fp.SharingError, match=r"these are traced\. Call it outside of jax\.jit, once"
+    ):
         jax.jit(traced)(params)
     same = jax.jit(lambda p: fp.tie(model, {**p, "2": p["0"]}))(params)  # one array, plainly equal
     assert same["2"] == fp.Ref(".0")
@@ -152,7 +154,11 @@ def test_untie_a_module_or_a_part_of_it() -> None:
     assert sorted(fp.flatten(free)) == ["0.bias", "0.weight", "2.bias", "2.weight"]
     part, free = fp.untie(model, params, "2.weight")
     assert free["2"] == {"weight": free["2"]["weight"], "bias": fp.Ref("..0.bias")}
-    assert groups(part) == {frozenset(["0.weight"]), frozenset(["2.weight"]), frozenset(["0.bias", "2.bias"])}
+    assert groups(part) == {
+        frozenset(["0.weight"]),
+        frozenset(["2.weight"]),
+        frozenset(["0.bias", "2.bias"]),
+    }
 
 
 def test_untie_keeps_buffers_shared() -> None:
@@ -218,7 +224,9 @@ def test_untie_checks_params() -> None:
 def test_untie_separates_what_was_asked_for_and_nothing_else(recipe: Any, data: Any) -> None:
     model = build(recipe)
     params = filled(model)
-    places = [name for names in walk.aliases(walk.skeleton(model, Param)).values() for name in names[1:]]
+    places = [
+        name for names in walk.aliases(walk.skeleton(model, Param)).values() for name in names[1:]
+    ]
     if not places:
         return
     chosen = data.draw(st.sets(st.sampled_from(places), min_size=1))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import funcparams as fp
+from funcparams import nn
 from tests.models import Block, Chain, Counter, Drop, Linear, filled, same_arrays
 
 KEY = jax.random.key(0)
@@ -100,6 +101,18 @@ class Ordered(fp.Module):
         return self.how(self, x)
 
 
+def test_remat_of_a_part_of_a_sequence() -> None:
+    net = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.5), nn.Linear(8, 8), nn.Dropout(0.5))
+
+    def how(self: Any, x: Any) -> Any:
+        return self.child[2:](fp.remat(self.child[:2])(x))
+
+    (_, (y, _)), grads = run(Lifted(net, plainly), key=KEY, training=True)
+    (_, (y2, _)), grads2 = run(Lifted(net, how), key=KEY, training=True)
+    assert np.array_equal(y, y2)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), grads, grads2)
+
+
 def test_remat_saves_nothing_but_its_inputs() -> None:
     child = Chain(*[Linear(3, 3), jnp.sin] * 3)
     params = filled(Lifted(child, plainly))
@@ -136,9 +149,7 @@ def test_remat_takes_any_arguments() -> None:
 def test_remat_inside_remat() -> None:
     inner = Lifted(Block(3), rematted)
     (_, (y, state)), _ = run(Lifted(inner, rematted), key=KEY, training=True)
-    (_, (y2, state2)), _ = run(
-        Lifted(Lifted(Block(3), plainly), plainly), key=KEY, training=True
-    )
+    (_, (y2, state2)), _ = run(Lifted(Lifted(Block(3), plainly), plainly), key=KEY, training=True)
     assert np.array_equal(y, y2)
     assert same_arrays(state, state2)
 
@@ -248,7 +259,9 @@ def test_pure_needs_a_key_where_the_child_draws() -> None:
         return f(params, state, x)[0]
 
     model = Lifted(Chain(Drop()), how)
-    with pytest.raises(fp.KeyRequiredError, match=r"^child\.0 \(Drop\) draws random numbers, and no key"):
+    with pytest.raises(
+        fp.KeyRequiredError, match=r"^child\.0 \(Drop\) draws random numbers, and no key"
+    ):
         model.apply({}, X, key=KEY, training=True)
 
 
@@ -265,9 +278,7 @@ def test_pure_checks_its_params() -> None:
 def test_what_is_not_trainable_stays_so_inside() -> None:
     class Frozen(fp.Module):
         def __init__(self) -> None:
-            self.layer = Linear(3, 3).replace(
-                weight=fp.param((3, 3), filled, trainable=False)
-            )
+            self.layer = Linear(3, 3).replace(weight=fp.param((3, 3), filled, trainable=False))
 
         def __call__(self, x: Any) -> Any:
             f, params, state = fp.pure(self.layer)
@@ -292,7 +303,9 @@ def test_ties_to_the_outside_and_inside_a_child() -> None:
     model = Ordered(how, {"first": shared, "child": child})
     params = filled(model)
     y = model.apply(params, X)
-    plain = Chain(shared, child, child).apply({"0": params["first"], "1": {"1": {"bias": params["child"]["1"]["bias"]}}}, X)
+    plain = Chain(shared, child, child).apply(
+        {"0": params["first"], "1": {"1": {"bias": params["child"]["1"]["bias"]}}}, X
+    )
     np.testing.assert_allclose(y, plain, rtol=1e-5)
 
 

@@ -41,7 +41,9 @@ def layer_norm(p: Any, x: jax.Array) -> jax.Array:
 
 
 def look_up(table: jax.Array, ids: jax.Array) -> jax.Array:
-    return table.at[ids].get(mode="fill", fill_value=jnp.nan)
+    rows = lax.GatherDimensionNumbers((ids.ndim,), (0,), (0,))
+    mode = lax.GatherScatterMode.FILL_OR_DROP
+    return lax.gather(table, ids[..., None], rows, (1, table.shape[1]), mode=mode)
 
 
 def gpt(p: Any, ids: jax.Array) -> jax.Array:
@@ -65,7 +67,6 @@ def conv(p: Any, x: jax.Array) -> jax.Array:
 
 
 def batch_norm(p: Any, s: Any, x: jax.Array, training: bool) -> tuple[jax.Array, Any]:
-    shape = (-1, 1, 1)
     if training:
         axes, count = (0, 2, 3), x.size // x.shape[1]
         centred, variance, mean = moments(x, axes)
@@ -76,9 +77,9 @@ def batch_norm(p: Any, s: Any, x: jax.Array, training: bool) -> tuple[jax.Array,
             "num_batches_tracked": s["num_batches_tracked"] + 1,
         }
     else:
-        mean, variance = s["running_mean"].reshape(shape), s["running_var"].reshape(shape)
-        centred = x - mean
-    weight, bias = p["weight"].reshape(shape), p["bias"].reshape(shape)
+        variance = s["running_var"][:, None, None]
+        centred = x - s["running_mean"][:, None, None]
+    weight, bias = p["weight"][:, None, None], p["bias"][:, None, None]
     return scaled(centred, lax.rsqrt(variance + 1e-5), weight, bias, x.dtype), s
 
 
@@ -160,4 +161,6 @@ def test_gradients_of_conv_net() -> None:
         return (y**2).mean(), lax.stop_gradient(new)
 
     grads = [jax.value_and_grad(f, has_aux=True) for f in (ours, by_hand)]
-    assert operations(grads[0], params, state, IMAGES) == operations(grads[1], params, state, IMAGES)
+    assert operations(grads[0], params, state, IMAGES) == operations(
+        grads[1], params, state, IMAGES
+    )

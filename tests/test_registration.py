@@ -39,10 +39,8 @@ def built(construct: Callable[[Any], None]) -> fp.Module:
     return Model()
 
 
-def refused(
-    construct: Callable[[Any], None], error: type[Exception], *texts: str
-) -> None:
-    """The constructor fails with an error class and texts, and the failed assignment left no trace."""
+def refused(construct: Callable[[Any], None], error: type[Exception], *texts: str) -> None:
+    """The constructor fails with these texts, and the failed assignment left no trace."""
     left: list[dict[str, Any]] = []
 
     def watched(self: Any) -> None:

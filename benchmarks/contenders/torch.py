@@ -245,14 +245,14 @@ class Many(nn.Module):
         self.pairs = nn.ModuleList(Pair() for _ in range(count))
 
 
-def definitions(modules: int) -> dict[str, Any]:
-    """A module on the meta device holds no numbers; it has no value to compare or hash."""
+def many(modules: int) -> Many:
+    """Make a module on the meta device, without numbers; it has no value to compare or hash."""
+    with torch.device("meta"):
+        return Many((modules - 1) // 3)
 
-    def make() -> Any:
-        with torch.device("meta"):
-            return Many((modules - 1) // 3)
 
-    return {"build": make}
+def uses(model: Many) -> dict[str, Any]:
+    return {}
 
 
 def build(cfg: Config, variant: str) -> Contender:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
@@ -131,7 +130,7 @@ def settle(value: Any, label: str) -> Any:
     if isinstance(value, tuple | frozenset):
         hidden = cast("frozenset[Any]", value)
         _refuse_hidden(hidden, hidden, label)
-    elif dataclasses.is_dataclass(value):
+    elif hasattr(value, "__dataclass_fields__"):
         _refuse_hidden(value, getattr(value, "__dict__", {}).values(), label)
     try:
         hash(value)
@@ -204,8 +203,8 @@ def _check_kind(label: str, old: Any, new: Any) -> None:
         if isinstance(old, kind) and new is not None and not isinstance(new, kind):
             field = label.rpartition(".")[2]
             raise DefinitionTypeError(
-                f"{label} is {wording} and cannot become {_kind(new)}.\n"
-                f"  Assign {mend}; or `del self.{field}` first if the name is to mean another."
+                f"{label} is {wording} and cannot become {_kind(new)}.\n  Assign {mend}; "
+                f"or `del self.{field}` first if the name is to mean another thing."
             )
 
 

@@ -33,6 +33,7 @@ _TAILS = (1 << 10, 1 << 12, 1 << 14, 1 << 16)
 _MANY = 256  # From so many arrays on, a smaller program saves more time than its compilation costs.
 _LARGE = 64  # Arrays of more chunks get a program of their own, which needs no second copy.
 _AHEAD = 32  # Chunks that are drawn ahead, while the next finish is compiled.
+_STACK = 256  # Chunks that one loop under a trace draws at least, if there are so many.
 
 Kind: TypeAlias = Literal["uniform", "normal", "truncated", "tail"]
 Words: TypeAlias = NDArray[np.uint32]
@@ -221,24 +222,35 @@ def _large_program(
     kind: Kind, shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> Callable[..., jax.Array]:
     size = math.prod(shape)
-    chunks = size // CHUNK
+    chunks, rest = divmod(size, CHUNK)
+    # An int32 index does not reach past 2**31 numbers; that of a row does.
+    by_row = not rest or size >= 2**31
+    # A loop that carries half precision is compiled, for CPU, to convert all of it in each round.
+    carried = np.dtype(f"uint{8 * dtype.itemsize}")
 
     def funcparams_large(
         key: jax.Array, words: jax.Array, limits: jax.Array, numbers: jax.Array, tail: Any
     ) -> jax.Array:
-        def put(flat: jax.Array, noise: jax.Array, first: Any, count: int) -> jax.Array:
-            part = _finish([noise], numbers, (count,), dtype)
-            return lax.dynamic_update_slice(flat, part, (first,))
+        def step(chunk: Any, values: jax.Array) -> jax.Array:
+            own = _fold(key, jnp.append(words, lax.convert_element_type(chunk, jnp.uint32)))
+            noise = lax.optimization_barrier(_sample(kind, own, CHUNK, numbers.dtype, limits))
+            return put(values, _finish([noise], numbers, (CHUNK,), dtype), chunk)
 
-        def step(chunk: Any, flat: jax.Array) -> jax.Array:
-            row = _fold(key, jnp.append(words, lax.convert_element_type(chunk, jnp.uint32)))
-            noise = _sample(kind, row, CHUNK, numbers.dtype, limits)
-            return put(flat, lax.optimization_barrier(noise), chunk * CHUNK, CHUNK)
+        def put(values: jax.Array, part: jax.Array, chunk: Any) -> jax.Array:
+            part = lax.bitcast_convert_type(part, carried)
+            if by_row:
+                return lax.dynamic_update_index_in_dim(values, part, chunk, 0)
+            return lax.dynamic_update_slice(values, part, (chunk * CHUNK,))
 
-        flat = cast(jax.Array, lax.fori_loop(0, chunks, step, jnp.zeros(size, dtype)))
-        if tail is not None:
-            flat = put(flat, tail, chunks * CHUNK, size - chunks * CHUNK)
-        return flat.reshape(shape)
+        values = jnp.zeros((chunks, CHUNK) if by_row else (size,), carried)
+        part = _finish([tail], numbers, (rest,), dtype) if rest else None
+        if part is not None and not by_row:
+            values = put(values, part, chunks)
+        values = cast(jax.Array, lax.fori_loop(0, chunks, step, values))
+        values = lax.bitcast_convert_type(values, dtype)
+        if part is not None and by_row:
+            values = jnp.append(values, part)
+        return values.reshape(shape)
 
     return jax.jit(funcparams_large)
 
@@ -275,7 +287,7 @@ def _layout(
     """Give every array its rows, and list each group's words and limits, row by row."""
     total = sum(-(-job.needed // CHUNK) for job in jobs)
     # A stack lives beside the arrays that are cut from it, so it should be a part of them only.
-    most = max(256, -(-total // 32))
+    most = max(_STACK, -(-total // 32))
     filled: collections.Counter[tuple[Kind, int]] = collections.Counter()
     rows: dict[_Group, list[tuple[Words, NDArray[Any]]]] = {}
     pieces: list[tuple[_Piece, ...]] = []

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
 import jax
 
-from funcparams import drawing
 from funcparams.core import bind as binding
 from funcparams.core.declarations import Buffer, Param
 from funcparams.core.definition import Bound, record, sealed
 from funcparams.core.errors import BoundError, DefinitionTypeError, SealedError
 from funcparams.core.fingerprint import fingerprint, hash_of
 from funcparams.core.registration import assign, seal
+from funcparams.drawing import initialise as drawing
 from funcparams.module import represent
 from funcparams.module.call import call, refuse_clash
 from funcparams.module.method import HasCall, ModuleMeta, kept, register, scoped
@@ -66,8 +66,6 @@ class Module(Editable, Traversable, metaclass=ModuleMeta):
         if "__call__" in vars(cls):
             cls.__call__ = scoped(vars(cls)["__call__"])
         register(cls)
-
-    # Construction, copies
 
     def __setattr__(self, name: str, value: Any) -> None:
         known = record(self)
@@ -133,8 +131,6 @@ class Module(Editable, Traversable, metaclass=ModuleMeta):
             'in_features=4, out_features=3, bias=True'
         """
         return represent.extra_repr(self)
-
-    # From definition to arrays
 
     @kept
     def init(self, key: jax.Array) -> dict[str, Any]:
@@ -371,8 +367,6 @@ class Module(Editable, Traversable, metaclass=ModuleMeta):
         view = binding.bind(self, params, state, key, False if training is None else training)
         result = call(view, args, kwargs)
         return result, binding.state_of(view)
-
-    # Inside __call__
 
     @property
     def training(self) -> bool:

@@ -37,15 +37,13 @@ class _Adaptive(Module):
         self.output_size = checked if isinstance(output_size, Sequence) else checked[0]
         self.channels_last = bool(channels_last)
 
-    def _counts(self, x: jax.Array) -> list[tuple[int, int]]:
-        """Return (axis, number of windows) for each spatial axis."""
+    def _counts(self, x: jax.Array) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the spatial axes, and the number of windows on each."""
         axes = spatial_axes(self, x, self.spatial, self.channels_last)
         given = self.output_size
         sizes = given if isinstance(given, tuple) else (given,) * self.spatial
-        return [
-            (axis, x.shape[axis] if size is None else size)
-            for axis, size in zip(axes, sizes, strict=True)
-        ]
+        counts = (x.shape[a] if size is None else size for a, size in zip(axes, sizes, strict=True))
+        return axes, tuple(counts)
 
     def extra_repr(self) -> str:
         """Write the arguments as PyTorch does."""
@@ -62,13 +60,11 @@ class _AdaptiveAvgPool(_Adaptive):
     def __call__(self, x: ArrayLike) -> jax.Array:
         """Take the mean of each window."""
         x = floating(self, x)
-        pairs = list(self._counts(x))
-        axes, counts = [axis for axis, _ in pairs], [count for _, count in pairs]
+        axes, counts = self._counts(x)
         sums = totals(x.astype(widened(x.dtype)), axes, counts)
         sizes = np.ones((1,) * x.ndim, np.int64)
         for axis, count in zip(axes, counts, strict=True):
-            size = x.shape[axis]
-            widths = [high - low for low, high in adaptive_bounds(size, count)]
+            widths = [high - low for low, high in adaptive_bounds(x.shape[axis], count)]
             sizes = sizes * np.reshape(widths, [-1 if i == axis else 1 for i in range(x.ndim)])
         return divided(sums, sizes).astype(x.dtype)
 
@@ -85,7 +81,9 @@ class _AdaptiveMaxPool(_Adaptive):
     def __call__(self, x: ArrayLike) -> jax.Array:
         """Take the maximum of each window."""
         x = array(x)
-        for axis, count in reversed(self._counts(x)):
+        axes, counts = self._counts(x)
+        # From the last axis on: so the first of equal maxima is the first row by row.
+        for axis, count in zip(axes[::-1], counts[::-1], strict=True):
             x = uneven(maxima, x, axis, count)
         return x
 
@@ -109,7 +107,8 @@ class AdaptiveAvgPool1d(_AdaptiveAvgPool):
         InputTypeError: If x is of integers.
 
     Example:
-        >>>         >>> from funcparams import nn
+        >>> import jax.numpy as jnp
+        >>> from funcparams import nn
         >>> nn.AdaptiveAvgPool1d(2).apply({}, jnp.arange(6.0)[None]).tolist()
         [[1.0, 4.0]]
 
@@ -137,7 +136,8 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPool):
         InputTypeError: If x is of integers.
 
     Example:
-        >>>         >>> from funcparams import nn
+        >>> import jax.numpy as jnp
+        >>> from funcparams import nn
         >>> nn.AdaptiveAvgPool2d(1).apply({}, jnp.arange(16.0).reshape(1, 4, 4)).tolist()
         [[[7.5]]]
 
@@ -165,7 +165,8 @@ class AdaptiveAvgPool3d(_AdaptiveAvgPool):
         InputTypeError: If x is of integers.
 
     Example:
-        >>>         >>> from funcparams import nn
+        >>> import jax.numpy as jnp
+        >>> from funcparams import nn
         >>> nn.AdaptiveAvgPool3d((1, None, 2)).apply({}, jnp.ones((3, 4, 4, 4))).shape
         (3, 1, 4, 2)
 
@@ -195,7 +196,8 @@ class AdaptiveMaxPool1d(_AdaptiveMaxPool):
         InputError: If x has another rank.
 
     Example:
-        >>>         >>> from funcparams import nn
+        >>> import jax.numpy as jnp
+        >>> from funcparams import nn
         >>> nn.AdaptiveMaxPool1d(2).apply({}, jnp.arange(6.0)[None]).tolist()
         [[2.0, 5.0]]
 
@@ -223,7 +225,8 @@ class AdaptiveMaxPool2d(_AdaptiveMaxPool):
         InputError: If x has another rank.
 
     Example:
-        >>>         >>> from funcparams import nn
+        >>> import jax.numpy as jnp
+        >>> from funcparams import nn
         >>> nn.AdaptiveMaxPool2d(1).apply({}, jnp.arange(16.0).reshape(1, 4, 4)).tolist()
         [[[15.0]]]
 
@@ -251,7 +254,8 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPool):
         InputError: If x has another rank.
 
     Example:
-        >>>         >>> from funcparams import nn
+        >>> import jax.numpy as jnp
+        >>> from funcparams import nn
         >>> nn.AdaptiveMaxPool3d((1, None, 2)).apply({}, jnp.ones((3, 4, 4, 4))).shape
         (3, 1, 4, 2)
 

@@ -41,7 +41,8 @@ class _MaxPool(Pool):
         axes = spatial_axes(self, x, self.spatial, self.channels_last)
         windows = self.windows(x, axes, self.dilation)
         x = self.padded(x, axes, windows, least(x.dtype))
-        for axis, window in reversed(list(zip(axes, windows, strict=True))):
+        # From the last axis on: so the first of equal maxima is the first row by row.
+        for axis, window in zip(axes[::-1], windows[::-1], strict=True):
             x = maxima(x, axis, window)
         return x
 

@@ -235,7 +235,9 @@ def test_a_note_shows_every_argument() -> None:
     with pytest.raises(KeyError) as caught:
         Picky().apply({}, np.ones(2), mode="a" * 200, tree={"a": 1})
     (note,) = caught.value.__notes__
-    assert note.startswith("In funcparams module Picky (Picky), called with float64[2], mode=str 'aaa")
+    assert note.startswith(
+        "In funcparams module Picky (Picky), called with float64[2], mode=str 'aaa"
+    )
     assert note.endswith("tree=a dict with a")
     assert len(note) < 250
 
@@ -408,7 +410,12 @@ def test_numbers_take_the_buffers_dtype(promotion: str) -> None:
     with jax.numpy_dtype_promotion(promotion):
         _, state = model.apply_with_state({}, model.init_state(), 0.0)
     assert {name: complex(value) for name, value in state.items()} == {
-        **{"float32": 3, "bfloat16": 0.5, "float16": 2, "int32": 5, "int8": 4, "complex64": 6},
+        "float32": 3,
+        "bfloat16": 0.5,
+        "float16": 2,
+        "int32": 5,
+        "int8": 4,
+        "complex64": 6,
         "flag": 1,
     }
     assert all(value.dtype == name for name, value in state.items() if name != "flag")
@@ -571,7 +578,9 @@ def test_training_is_a_static_bool() -> None:
     modes.clear()
     model.apply({}, X)
     assert modes == [False]
-    with pytest.raises(fp.DefinitionTypeError, match=r'is not a bool(.|\n)*static_argnames="training"'):
+    with pytest.raises(
+        fp.DefinitionTypeError, match=r'is not a bool(.|\n)*static_argnames="training"'
+    ):
         jax.jit(model.apply)({}, X, training=True)
     assert modes == [False]
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -51,7 +55,9 @@ def test_what_init_makes_fits(model: fp.Module) -> None:
     assert jax.tree.structure(model.init(jax.random.key(0))) == jax.tree.structure(params)
     bound = model.bind(params)
     for (name, array), leaf in zip(
-        bound.named_parameters(), (fp.flatten(params)[n] for n, _ in model.named_parameters()), strict=True
+        bound.named_parameters(),
+        (fp.flatten(params)[n] for n, _ in model.named_parameters()),
+        strict=True,
     ):
         assert array is leaf, name
 
@@ -123,7 +129,7 @@ def test_a_reference_may_take_the_long_way() -> None:
 
 
 def test_one_reference_may_stand_for_all_below_it() -> None:
-    """Two modules whose every parameter is shared, one by one: a reference to the module says so."""
+    """Where every parameter below it is shared, one by one, it says the same."""
     layer = Linear(2, 2)
     other = Linear(2, 2).replace(weight=layer.weight, bias=layer.bias)
     model = Chain(layer, other)
@@ -189,7 +195,10 @@ def test_all_problems_are_one_report() -> None:
         ({"weight": {"g": 1}}, "weight: expected float32[1,1], got a dict with g"),
         ({"weight": jnp.ones(1)}, "weight: expected float32[1,1], got float32[1]"),
         ({"weight": 1.0}, "weight: expected float32[1,1], got float 1.0"),
-        ({"weight": fp.Ref(".bias")}, "weight: expected float32[1,1], got the reference Ref('.bias')"),
+        (
+            {"weight": fp.Ref(".bias")},
+            "weight: expected float32[1,1], got the reference Ref('.bias')",
+        ),
         ({1: 2.0}, "1: unexpected float 2.0; names are strings, and this is the int 1"),
     ],
 )
@@ -252,7 +261,9 @@ def test_a_reference_to_another_owner_to_nothing_or_in_a_circle(reference: str, 
 
 
 def test_a_wrong_reference_below_a_shared_module() -> None:
-    params = changed(filled(twice()), "2", {"weight": fp.Ref("..0.bias"), "other": fp.Ref(".weight")})
+    params = changed(
+        filled(twice()), "2", {"weight": fp.Ref("..0.bias"), "other": fp.Ref(".weight")}
+    )
     assert problems(twice(), params)[1:] == [
         "  2.weight: expected a reference to 0.weight, got one to 0.bias",
         "  2.other: unexpected the reference Ref('.weight')",
@@ -306,12 +317,45 @@ def test_under_manual_mesh_axes_only_ranks_are_checked() -> None:
 
     manual = jax.shard_map(ranks, mesh=mesh, in_specs=spec, out_specs=spec)
     assert manual(jnp.ones((4, 5))).shape == (4,)
-    with pytest.raises(fp.MismatchError, match=r"weight: expected float32\[3,2\], got float32\[4\]"):
+    with pytest.raises(
+        fp.MismatchError, match=r"weight: expected float32\[3,2\], got float32\[4\]"
+    ):
         jax.shard_map(
             lambda w: model.apply({"weight": w}, 1.0), mesh=mesh, in_specs=spec, out_specs=spec
         )(jnp.ones(4))
     with pytest.raises(fp.MismatchError, match=r"expected float32\[3,2\], got float32\[4,5\]"):
         ranks(jnp.ones((4, 5)))
+
+
+def test_on_two_devices_each_binds_its_shard() -> None:
+    """A tied model under shard_map, rows of the table on two devices: as on one."""
+    program = """
+import jax, jax.numpy as jnp, numpy as np
+import funcparams as fp
+from jax.sharding import PartitionSpec as P
+from tests.models import Language, filled
+model, ids = Language(6, 4), jnp.array([0, 1, 2])
+params = filled(model)
+mesh = jax.make_mesh((2,), ("rows",), axis_types=(jax.sharding.AxisType.Auto,))
+specs = fp.label(params, {"wte.weight": P("rows"), "**": P()})
+
+def logits(params, ids):
+    view = model.bind(params)
+    assert view.wte.weight.shape == view.head.weight.shape == (3, 4)
+    return view.head(view.body(jnp.ones((len(ids), 4))))
+
+options = dict(mesh=mesh, in_specs=(specs, P()), out_specs=P(None, "rows"))
+got = jax.shard_map(logits, **options)(params, ids)
+view = model.bind(params)
+np.testing.assert_allclose(got, view.head(view.body(jnp.ones((3, 4)))), rtol=1e-6)
+print(len(jax.devices()), got.shape)
+"""
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    environment |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(Path(__file__).parents[2])}
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+    )
+    assert result.stdout == "2 (3, 6)\n", result.stderr
 
 
 def test_moved_parts_bind_under_their_new_name() -> None:
@@ -330,7 +374,9 @@ def test_any_part_binds_where_it_is_moved(recipe: Any) -> None:
     alone = part.bind(params, state)
     moved = Chain(Linear(1, 1), [part])
     tree: dict[str, Any] = {"0": filled(Linear(1, 1)), "1": {"0": params}}
-    bound: Any = moved.bind(tree if params else {"0": tree["0"]}, {"1": {"0": state}} if state else {})
+    bound: Any = moved.bind(
+        tree if params else {"0": tree["0"]}, {"1": {"0": state}} if state else {}
+    )
     inner = getattr(bound, "1")[0]
     for one, two in zip(alone.named_parameters(), inner.named_parameters(), strict=True):
         assert one[0] == two[0]

@@ -1,4 +1,4 @@
-"""Declarations: what `param` and `buffer` take, what they refuse, and that nothing computes with them."""
+"""Declarations: what `param` and `buffer` take and refuse, and that nothing computes with one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ import pytest
 
 import funcparams as fp
 from tests.models import Linear, normal, ones, zeros
-
 
 # What is declared
 
@@ -109,7 +108,10 @@ def test_an_integer_parameter_is_refused(dtype: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (((2,),), "(init=...): expected a function (key, shape, dtype) -> Array, got no initializer."),
+        (
+            ((2,),),
+            "(init=...): expected a function (key, shape, dtype) -> Array, got no initializer.",
+        ),
         (((2,), 3.0), "expected a function (key, shape, dtype) -> Array, got 3.0."),
         (((2,), Fixed), "Fixed'>: write Fixed()."),
         (((2, -1), normal), "(shape=(2, -1)): expected a non-negative int or a tuple of them."),
@@ -143,7 +145,19 @@ BINARY = [
     *(operator.and_, operator.xor, operator.or_),
 ]
 UNARY = [
-    *(operator.neg, operator.pos, abs, operator.invert, bool, int, float, complex, round, len, iter),
+    *(
+        operator.neg,
+        operator.pos,
+        abs,
+        operator.invert,
+        bool,
+        int,
+        float,
+        complex,
+        round,
+        len,
+        iter,
+    ),
     *(operator.index, math.floor, math.ceil, math.trunc, reversed),
 ]
 COMPARISONS = [operator.lt, operator.le, operator.gt, operator.ge]
@@ -187,7 +201,9 @@ def test_containers_protocols_are_refused() -> None:
     refused(put)
 
 
-@pytest.mark.parametrize("name", ["T", "at", "sum", "mean", "reshape", "astype", "real", "sharding"])
+@pytest.mark.parametrize(
+    "name", ["T", "at", "sum", "mean", "reshape", "astype", "real", "sharding"]
+)
 def test_attributes_of_arrays_are_refused(name: str) -> None:
     refused(lambda: getattr(WEIGHT, name))
     assert not hasattr(WEIGHT, name)

@@ -83,7 +83,12 @@ def test_every_trait_of_a_declaration_counts() -> None:
 
     param, buffer = fp.param, fp.buffer
     listed = [
-        *(param((2,), ones), param((2, 1), ones), param((2,), zeros), param((2,), ones, jnp.bfloat16)),
+        *(
+            param((2,), ones),
+            param((2, 1), ones),
+            param((2,), zeros),
+            param((2,), ones, jnp.bfloat16),
+        ),
         *(param((2,), ones, axes=("a",)), param((2,), ones, axes=(None,))),
         *(param((2,), ones, trainable=False), buffer((2,), ones), buffer((2,), ones, jnp.int32)),
         buffer((2,), ones, persistent=False),
@@ -139,7 +144,7 @@ def test_views_compare_and_hash_by_identity() -> None:
     model = Linear(1, 1)
     params = {"weight": jnp.ones((1, 1)), "bias": jnp.ones(1)}
     one, two = model.bind(params), model.bind(params)
-    assert one == one  # noqa: PLR0124
+    assert one == one
     assert one != two
     assert one != model
     assert model != one

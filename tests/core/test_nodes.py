@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 import pickle
 from typing import Any
 
@@ -108,7 +109,7 @@ def test_a_chain_of_references_resolves_to_its_owner(chain: list[Path]) -> None:
         return
     tree: dict[str, Any] = {}
     place(tree, chain[0], "array")
-    for target, here in zip(chain, chain[1:], strict=False):
+    for target, here in itertools.pairwise(chain):
         place(tree, here, relative(target, here))
     assert follow(tree, chain[-1], relative(chain[-2], chain[-1])) == (chain[0], "array")
 
@@ -155,7 +156,10 @@ def test_a_field_may_be_a_reference() -> None:
     grads = jax.grad(lambda p: model.apply(p, ids).sum())(params)
     assert grads["1"]["weight"].base == fp.Ref("..0.weight")
     # Used as a table (row 1 times the head) and, through the reference, as the head.
-    assert grads["0"]["weight"].tolist() == (3 * table[1:2] + jnp.zeros((4, 2)).at[1].set(3 * table.sum(0))).tolist()
+    assert (
+        grads["0"]["weight"].tolist()
+        == (3 * table[1:2] + jnp.zeros((4, 2)).at[1].set(3 * table.sum(0))).tolist()
+    )
 
 
 def test_the_owner_of_a_tie_may_be_a_parametrization() -> None:
@@ -188,4 +192,3 @@ def test_nodes_never_check_their_fields() -> None:
     node = Scaled(jnp.ones(2), jnp.ones(2))
     assert jax.tree.map(lambda _: None, node) == Scaled(None, None)
     assert jax.tree.map(lambda _: "x", node).base == "x"
-

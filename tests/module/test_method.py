@@ -161,7 +161,9 @@ def test_methods_of_a_module_under_construction() -> None:
             self.layer.abstract()  # the child is finished
             self.abstract()
 
-    with pytest.raises(fp.BoundError, match="abstract belongs to the finished definition, and Early is under"):
+    with pytest.raises(
+        fp.BoundError, match="abstract belongs to the finished definition, and Early is under"
+    ):
         Early()
 
 

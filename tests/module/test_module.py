@@ -32,7 +32,9 @@ def test_init_has_the_form_that_abstract_says(model: fp.Module) -> None:
         shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
         assert shapes == abstract
         assert not any(leaf.weak_type for leaf in jax.tree.leaves(tree))
-    assert jax.tree.structure(model.init(KEY)) == jax.tree.structure(jax.eval_shape(model.init, KEY))
+    assert jax.tree.structure(model.init(KEY)) == jax.tree.structure(
+        jax.eval_shape(model.init, KEY)
+    )
 
 
 def test_init_is_the_same_each_time_and_under_jit() -> None:
@@ -157,7 +159,7 @@ def test_gradients_add_at_every_level_of_sharing() -> None:
     assert len(jax.tree.leaves(loose)) == 12
     apart = jax.grad(lambda p: loss(untied, p))(loose)
     shared = fp.flatten(grads)
-    sums = {name: 0 for name in shared}
+    sums: dict[str, Any] = dict.fromkeys(shared, 0)
     owner = {n: n for n in shared} | {
         "0.head.weight": "0.wte.weight",
         "1.wte.weight": "0.wte.weight",

@@ -108,13 +108,25 @@ def test_replace_ties() -> None:
     ("changes", "error", "texts"),
     [
         ({"wiegth": 1}, KeyError, ("Linear has nothing named 'wiegth'; did you mean 'weight'?",)),
-        ({"fresh": 1}, KeyError, ("has nothing named 'fresh'", "a new field is assigned in __init__")),
+        (
+            {"fresh": 1},
+            KeyError,
+            ("has nothing named 'fresh'", "a new field is assigned in __init__"),
+        ),
         ({"weight.shape": 1}, KeyError, ("has nothing named 'weight.shape'",)),
         ({"": 1}, KeyError, ("has nothing named ''",)),
         ({"weight": 3.0}, TypeError, ("weight is a parameter and cannot become float 3.0",)),
         ({"weight": jnp.ones(2)}, TypeError, ("Linear.weight: got an array of shape (2,)",)),
-        ({"weight": Linear(1, 1)}, TypeError, ("weight is param((3, 2), ", "cannot become the module")),
-        ({"weight": fp.buffer((), zeros)}, TypeError, ("weight is a parameter and cannot become a buffer",)),
+        (
+            {"weight": Linear(1, 1)},
+            TypeError,
+            ("weight is param((3, 2), ", "cannot become the module"),
+        ),
+        (
+            {"weight": fp.buffer((), zeros)},
+            TypeError,
+            ("weight is a parameter and cannot become a buffer",),
+        ),
         ({"i": {1, 2}}, TypeError, ("Linear.i: set is not hashable",)),
     ],
 )
@@ -134,9 +146,14 @@ def test_replace_refuses_changes_that_would_be_lost() -> None:
     model = Chain(Linear(1, 1), [Linear(1, 1)])
     text = "0 and 0.bias: the second would be lost, since the first replaces the whole."
     unchanged(
-        model, lambda m: m.replace({"0.bias": None, "0": Linear(1, 1)}), fp.DefinitionNameError, text
+        model,
+        lambda m: m.replace({"0.bias": None, "0": Linear(1, 1)}),
+        fp.DefinitionNameError,
+        text,
     )
-    text = "0 and 2 are one shared thing, and cannot become two: fp.untie(model, params, '2') first."
+    text = (
+        "0 and 2 are one shared thing, and cannot become two: fp.untie(model, params, '2') first."
+    )
     unchanged(
         twice(),
         lambda m: m.replace({"0": Linear(1, 1), "2": Linear(1, 1)}),
@@ -182,7 +199,7 @@ def test_with_init_by_name_type_and_predicate() -> None:
         "2.weight": ones,
         "2.bias": zeros,
     }
-    assert [p.init for p in model.parameters()][0] == normal
+    assert next(model.parameters()).init == normal
     assert other.with_init({"**": ones}) == model.with_init({"**": ones})
 
 

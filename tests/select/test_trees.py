@@ -67,7 +67,9 @@ def test_label_needs_a_label_for_all() -> None:
         "label: no rule means 0.weight.",
         'Give default=..., or a last rule "**".',
     )
-    refused(lambda p: fp.label(p, {"x": 1, "**": 2}), filled(twice()), KeyError, "'x' selects nothing")
+    refused(
+        lambda p: fp.label(p, {"x": 1, "**": 2}), filled(twice()), KeyError, "'x' selects nothing"
+    )
 
 
 # partition and combine
@@ -132,7 +134,11 @@ def test_update() -> None:
     params = filled(Chain(Linear(2, 2), Linear(2, 2)))
     new = fp.update(
         params,
-        {"0.weight": jnp.ones((2, 2)), "1.weight": np.zeros((2, 2), np.float32), "*.bias": lambda b: b + 1},
+        {
+            "0.weight": jnp.ones((2, 2)),
+            "1.weight": np.zeros((2, 2), np.float32),
+            "*.bias": lambda b: b + 1,
+        },
     )
     assert new["0"]["weight"].tolist() == [[1, 1], [1, 1]]
     assert new["1"]["weight"].tolist() == [[0, 0], [0, 0]]
@@ -165,11 +171,17 @@ def test_update_keeps_the_dtype() -> None:
         ({"weight": jnp.float32(1)}, ["weight: expected float32[3,2], got float32[]"]),
         ({"bias": "text"}, ["bias: expected float32[3], got str 'text'"]),
         ({"bias": [1, 2, 3]}, ["bias: expected float32[3], got list [1, 2, 3]"]),
-        ({"bias": jnp.ones(3, complex)}, ["bias: expected float32[3], got complex64[3]; cast it first"]),
+        (
+            {"bias": jnp.ones(3, complex)},
+            ["bias: expected float32[3], got complex64[3]; cast it first"],
+        ),
         ({"bias": 1j}, ["bias: expected float32[3], got complex64[3]; cast it first"]),
         (
             {"weight": lambda w: w[0], "bias": lambda b: None},
-            ["weight: expected float32[3,2], got float32[2]", "bias: expected float32[3], got NoneType"],
+            [
+                "weight: expected float32[3,2], got float32[2]",
+                "bias: expected float32[3], got NoneType",
+            ],
         ),
     ],
 )
@@ -184,7 +196,9 @@ def test_update_refuses(changes: Any, lines: list[str]) -> None:
 
 
 def test_update_of_nothing() -> None:
-    refused(lambda p: fp.update(p, {"biass": 1}), filled(Linear(1, 1)), KeyError, "did you mean 'bias'?")
+    refused(
+        lambda p: fp.update(p, {"biass": 1}), filled(Linear(1, 1)), KeyError, "did you mean 'bias'?"
+    )
     node = {"weight": Scaled(jnp.ones((1, 1)), 2.0), "bias": jnp.ones(1)}
     text = "weight: holds a Scaled, which computes its array; change its fields"
     refused(lambda p: fp.update(p, {"weight": 1.0}), node, fp.MismatchError, text)
@@ -221,7 +235,9 @@ def test_cast_refuses() -> None:
     for dtype in (jnp.int32, bool, jnp.complex64):
         text = f"cannot cast to {jnp.dtype(dtype).name}: a cast changes floating arrays"
         refused(lambda p, d=dtype: fp.cast(p, d), params, TypeError, text)
-    refused(lambda p: fp.cast(p, "floaty"), params, TypeError, "expected a dtype such as jnp.bfloat16")
+    refused(
+        lambda p: fp.cast(p, "floaty"), params, TypeError, "expected a dtype such as jnp.bfloat16"
+    )
     refused(lambda p: fp.cast(p, jnp.float16, "x"), params, KeyError, "'x' selects nothing")
 
 
@@ -299,7 +315,9 @@ def test_flatten_and_unflatten_are_inverse(recipe: Any) -> None:
         flat = fp.flatten(tree)
         again = fp.unflatten(model, dict(reversed(flat.items())), kind)  # pyright: ignore
         assert same_arrays(again, tree)
-        assert all(a is b for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(tree), strict=True))
+        assert all(
+            a is b for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(tree), strict=True)
+        )
     assert set(fp.flatten(params)) == {name for name, _ in model.named_parameters()}
 
 
@@ -308,7 +326,11 @@ def test_partition_and_combine_are_inverse(recipe: Any, data: Any) -> None:
     model = build(recipe)
     params = filled(model)
     every = [name for name, _ in model.named_parameters(remove_duplicate=False)]
-    chosen = fp.Names(model.names(tuple(data.draw(st.sets(st.sampled_from(every), min_size=1))))) if every else fp.Names()
+    chosen = (
+        fp.Names(model.names(tuple(data.draw(st.sets(st.sampled_from(every), min_size=1)))))
+        if every
+        else fp.Names()
+    )
     meant, rest = fp.partition(params, chosen)
     counts = [len(jax.tree.leaves(tree)) for tree in (meant, rest, params)]
     assert counts[0] + counts[1] == counts[2]
@@ -325,7 +347,11 @@ def test_everything_keeps_the_structure(recipe: Any) -> None:
     structure = jax.tree.structure(params)
     trees = [fp.cast(params, jnp.float16)]
     if params:
-        trees += [fp.mask(params, "**"), fp.label(params, {"**": "x"}), fp.update(params, {"**": 1.0})]
+        trees += [
+            fp.mask(params, "**"),
+            fp.label(params, {"**": "x"}),
+            fp.update(params, {"**": 1.0}),
+        ]
     else:
         trees += [fp.mask(params, fp.Names()), fp.label(params, {}, default=1)]
     assert all(jax.tree.structure(tree) == structure for tree in trees)

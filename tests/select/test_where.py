@@ -44,7 +44,10 @@ NAMES = [
         (Linear, [name for name in NAMES if "norm" not in name]),
         (Chain, NAMES),
         (fp.Module, NAMES),
-        (lambda name, p: p.ndim == 1 and "1." in name, ["1.0.layer.bias", "1.0.norm.scale", "1.1.a.bias"]),
+        (
+            lambda name, p: p.ndim == 1 and "1." in name,
+            ["1.0.layer.bias", "1.0.norm.scale", "1.1.a.bias"],
+        ),
         (("0.*", Block), NAMES[:5]),
         (("2.*", ("0.bias", re.compile(".*scale"))), ["0.bias", "1.0.norm.scale", "2.weight"]),
         (fp.Names(["0.bias", "2.weight"]), ["0.bias", "2.weight"]),
@@ -62,7 +65,7 @@ def test_characters_of_globs_are_plain_otherwise() -> None:
     class Odd(fp.Module):
         def __init__(self) -> None:
             setattr(self, "w[0]+(a)", fp.param((), filled))
-            setattr(self, "w0a", fp.param((), filled))
+            self.w0a = fp.param((), filled)
 
     assert Odd().names("w[0]+(a)") == ("w[0]+(a)",)
     assert Odd().names("w*") == ("w[0]+(a)", "w0a")
