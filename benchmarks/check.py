@@ -16,7 +16,17 @@ from benchmarks.contender import build, installed
 from benchmarks.measures import Row, operations
 from benchmarks.models import Config, inputs, targets
 from benchmarks.report import ratio
-from benchmarks.run import EAGER, FAST, JITTED, TINY, Plan, call, cold_jobs, interleaved, measure_import
+from benchmarks.run import (
+    EAGER,
+    FAST,
+    JITTED,
+    TINY,
+    Plan,
+    call,
+    cold_jobs,
+    interleaved,
+    measure_import,
+)
 
 Verdict = tuple[bool, str]
 
@@ -47,7 +57,10 @@ def judge_programs(ours: Any, hand: Any, title: str) -> Verdict:
     one, two = operations(ours), operations(hand)
     off = {kind: (one[kind], two[kind]) for kind in sorted({*one, *two}) if one[kind] != two[kind]}
     if sum(two.values()) < 3:
-        return False, f"{title}: the program has {sum(two.values())} operations, so nothing is compared"
+        return (
+            False,
+            f"{title}: the program has {sum(two.values())} operations, so nothing is compared",
+        )
     said = f"the same {sum(two.values())} operations" if not off else f"(funcparams, hand) {off}"
     return not off, f"{title}: {said}"
 
@@ -71,7 +84,10 @@ def judge_dispatch(rows: list[Row]) -> Iterator[Verdict]:
             for spec in ("funcparams", "hand")
         )
         value = ratio(ours, hand)
-        yield value <= DISPATCH, f"dispatch, {quantity}: {value:.3f} of hand-written, at most {DISPATCH}"
+        yield (
+            value <= DISPATCH,
+            f"dispatch, {quantity}: {value:.3f} of hand-written, at most {DISPATCH}",
+        )
 
 
 def judge_cold(rows: list[Row]) -> Iterator[Verdict]:

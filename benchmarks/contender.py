@@ -44,9 +44,7 @@ class Contender:
         import jax
         import numpy as np
 
-        return jax.tree.map(
-            lambda s: jax.device_put(np.zeros(s.shape, s.dtype)), self.abstract()
-        )
+        return jax.tree.map(lambda s: jax.device_put(np.zeros(s.shape, s.dtype)), self.abstract())
 
     def load(self, params: Any, state: Any) -> Any:
         """Make weights of the canonical numbers."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import gc
 import shutil
-import statistics
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +69,8 @@ def cold(spec: str, way: str, cfg: Config) -> list[Row]:
     key = jax.block_until_ready(jax.random.key(0))
     compiled = count_compiles()
     gc.collect()
-    try:
+    with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # resets the peak
-    except OSError:
-        pass
     before, start = memory("VmRSS"), now()
     contender = build(spec, cfg)
     weights = contender.inits()[way](key)
@@ -370,7 +367,9 @@ def checkpoint(spec: str, cfg: Config, rounds: int) -> list[Row]:
 
     contender = build(spec, cfg)
     weights = contender.load(*canonical(cfg))
-    expected = contender.output(contender.forward(contender.bind(weights), contender.input(inputs(cfg))))
+    expected = contender.output(
+        contender.forward(contender.bind(weights), contender.input(inputs(cfg)))
+    )
     numbers = contender.count(weights)
     seen: dict[str, list[float]] = {"save": [], "load": []}
     for _ in range(rounds):
@@ -392,8 +391,3 @@ def checkpoint(spec: str, cfg: Config, rounds: int) -> list[Row]:
         raise AssertionError(f"{spec}: what was read back computes something else")
     rows = [row(spec, quantity, "s", values) for quantity, values in seen.items()]
     return [*rows, row(spec, "file / parameters", "x", [size / 4 / numbers])]
-
-
-def median(values: list[float]) -> float:
-    """Give the median."""
-    return statistics.median(values)

@@ -38,7 +38,8 @@ class Config:
             )
         if self.model == "mlp":
             return f"MLP, {self.layers} layers of width {self.width}, batch {self.batch}"
-        return f"convolutions with BatchNorm, {self.channels} channels, {self.batch} images of {self.image} px"
+        size = f"{self.batch} images of {self.image} px"
+        return f"convolutions with BatchNorm, {self.channels} channels, {size}"
 
 
 def inputs(cfg: Config, seed: int = 0) -> np.ndarray:
@@ -68,9 +69,7 @@ def attention(qkv: Any, heads: int) -> Any:
 
     *lead, length, triple = qkv.shape
     size = triple // 3 // heads
-    q, k, v = (
-        part.reshape(*lead, length, heads, size) for part in jnp.split(qkv, 3, axis=-1)
-    )
+    q, k, v = (part.reshape(*lead, length, heads, size) for part in jnp.split(qkv, 3, axis=-1))
     scores = jnp.einsum("...qhd,...khd->...hqk", q, k) * size**-0.5
     scores = jnp.where(jnp.tril(jnp.ones((length, length), bool)), scores, -1e9)
     out = jnp.einsum("...hqk,...khd->...qhd", jax.nn.softmax(scores, axis=-1), v)

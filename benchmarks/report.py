@@ -35,17 +35,18 @@ def render(data: dict[str, Any]) -> str:
     lines = [
         f"# Results on {name}",
         "",
-        "This page is written by `python -m benchmarks.run`; do not edit it. How to read it, and what it",
-        "means, is on [the page before](index.md).",
+        "This page is written by `python -m benchmarks.run`. How to read it, and what it means, is on",
+        "[the page before](index.md).",
         "",
-        f"- {where['processor']}, {where['cores']} cores; JAX computes on: {where['device']}; {where['system']}",
+        f"- {where['processor']}, {where['cores']} cores, {where['system']}; JAX computes on "
+        f"{where['device']}",
         f"- Python {where['python']}, {packages}",
         f"- load of the machine before each measure: {min(loads):.1f} to {max(loads):.1f}"
         + ("; quick run: fewer rounds, smaller sizes" if data.get("quick") else ""),
         *(f"- {line}" for line in data.get("skipped", ())),
         "",
-        "Medians, with the least and the greatest in brackets where there are several rounds. `x` is the",
-        "median, over the rounds, of the ratio to hand-written JAX in the same round.",
+        "Medians, with the least and the greatest in brackets where there are several rounds. `x` is",
+        "the median, over the rounds, of the ratio to hand-written JAX in the same round.",
         "",
     ]
     for measure, title in TITLES.items():
@@ -57,7 +58,14 @@ def render(data: dict[str, Any]) -> str:
                 lines += [f"![{title}]({where['backend']}-{measure}.svg)", ""]
     exponents = growth(data)
     if exponents:
-        lines += ["## Growth", "", "Exponents p of a fit of `size^p` to the medians.", "", *exponents, ""]
+        lines += [
+            "## Growth",
+            "",
+            "Exponents p of a fit of `size^p` to the medians.",
+            "",
+            *exponents,
+            "",
+        ]
     return "\n".join(lines)
 
 
@@ -68,7 +76,9 @@ def table(rows: list[Row]) -> list[str]:
     cells = {(one["spec"], one["quantity"]): one for one in rows}
     units = {one["quantity"]: one["unit"] for one in rows}
     base = next((name for name in BASES if name in specs), None)
-    compared = [q for q in quantities if base and (base, q) in cells and units[q] in ("us", "ms", "s")]
+    compared = [
+        q for q in quantities if base and (base, q) in cells and units[q] in ("us", "ms", "s")
+    ]
     head = [""]
     for quantity in quantities:
         unit = f", {units[quantity]}" if units[quantity] not in ("", "x") else ""
@@ -202,7 +212,10 @@ def plot(data: dict[str, Any], measure: str, path: Path) -> bool:
     rows = [one for one in cases[-1]["rows"] if one["quantity"] in quantities]
     specs = list(dict.fromkeys(one["spec"] for one in rows))
     figure, axes = plt.subplots(
-        1, len(quantities), figsize=(4.2 * len(quantities) + 1.5, 0.3 * len(specs) + 1.2), sharey=True
+        1,
+        len(quantities),
+        figsize=(4.2 * len(quantities) + 1.5, 0.3 * len(specs) + 1.2),
+        sharey=True,
     )
     for quantity, ax in zip(quantities, [axes] if len(quantities) == 1 else axes, strict=True):
         shown_rows = [one for one in rows if one["quantity"] == quantity]
@@ -210,7 +223,9 @@ def plot(data: dict[str, Any], measure: str, path: Path) -> bool:
         ends = [[m - min(o["values"]) for m, o in zip(medians, shown_rows, strict=True)]]
         ends.append([max(o["values"]) - m for m, o in zip(medians, shown_rows, strict=True)])
         colours = ["C1" if one["spec"].startswith("funcparams") else "C0" for one in shown_rows]
-        ax.barh([one["spec"] for one in shown_rows], medians, xerr=ends, color=colours, ecolor="0.4")
+        ax.barh(
+            [one["spec"] for one in shown_rows], medians, xerr=ends, color=colours, ecolor="0.4"
+        )
         ax.set_xlabel(f"{quantity}, {shown_rows[0]['unit']}")
         ax.set_xscale("log")
         ax.spines[["top", "right"]].set_visible(False)

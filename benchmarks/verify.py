@@ -27,7 +27,9 @@ def observe(spec: str, cfg: Config, seed: int = 0) -> tuple[np.ndarray, list[flo
     """Give (output, losses of the train steps, count of parameters)."""
     contender = build(spec, cfg)
     weights = contender.load(*canonical(cfg, seed))
-    output = contender.output(contender.forward(contender.bind(weights), contender.input(inputs(cfg))))
+    output = contender.output(
+        contender.forward(contender.bind(weights), contender.input(inputs(cfg)))
+    )
     count = contender.count(weights)
     state, losses = contender.train_state(weights), []
     for step in range(STEPS):
@@ -43,7 +45,9 @@ def specifications(libraries: list[str], model: str) -> list[str]:
     for library in libraries:
         module = module_of(library)
         bases = [f"{library}:{variant}" for variant in module.VARIANTS]
-        listed += bases + ([f"{base}+scan" for base in bases] if module.SCAN and model == "gpt" else [])
+        listed += bases + (
+            [f"{base}+scan" for base in bases] if module.SCAN and model == "gpt" else []
+        )
     return listed
 
 
@@ -78,12 +82,17 @@ def verify(chosen: list[str] | None = None) -> dict[str, str | None]:
         for model, cfg in CASES.items():
             reference, other = observe("hand", cfg), observe("hand", cfg, seed=1)
             if np.abs(other[0] - reference[0]).max() < 1e-2:
-                raise AssertionError("the outputs do not depend on the weights: nothing is compared")
+                raise AssertionError(
+                    "the outputs do not depend on the weights: nothing is compared"
+                )
             for spec in specifications(libraries, model):
                 if chosen and not spec.startswith(tuple(chosen)):
                     continue
                 fault = found[f"{model} {spec}"] = compare(spec, cfg, reference)
-                print(f"{'FAIL' if fault else 'ok':4s} {model:4s} {spec:22s} {fault or ''}", flush=True)
+                print(
+                    f"{'FAIL' if fault else 'ok':4s} {model:4s} {spec:22s} {fault or ''}",
+                    flush=True,
+                )
     return found
 
 

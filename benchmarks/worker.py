@@ -1,6 +1,6 @@
 """One measurement in a process of its own; the last line that it prints is JSON.
 
-    python -m benchmarks.worker cold '{"spec": "funcparams", "way": "eager", "cfg": {"layers": 2}}'
+python -m benchmarks.worker cold '{"spec": "funcparams", "way": "eager", "cfg": {"layers": 2}}'
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ def main(name: str, arguments: dict[str, Any]) -> Any:
     """Run one measure with arguments as JSON has them."""
     if "cfg" in arguments:
         cfg = arguments["cfg"]
-        arguments["cfg"] = Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in cfg.items()})
+        arguments["cfg"] = Config(
+            **{k: tuple(v) if isinstance(v, list) else v for k, v in cfg.items()}
+        )
     return getattr(measures, name)(**arguments)
 
 

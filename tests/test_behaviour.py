@@ -220,7 +220,7 @@ def test_row_13_a_tied_net_is_trained_once() -> None:
     assert (value, grads["0"]["weight"].item()) == (9, 6)
     optimizer = optax.sgd(0.1)
     updates, _ = optimizer.update(grads, optimizer.init(params), params)
-    params = optax.apply_updates(params, updates)
+    params: Any = optax.apply_updates(params, updates)
     np.testing.assert_allclose(params["0"]["weight"], 2.4, rtol=1e-6)
     np.testing.assert_allclose(y(params), 5.76, rtol=1e-6)
     cubed, params = squared(3)

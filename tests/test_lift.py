@@ -12,7 +12,7 @@ import pytest
 
 import funcparams as fp
 from funcparams import nn
-from tests.models import Block, Chain, Counter, Drop, Linear, filled, same_arrays
+from tests.models import Block, Chain, Counter, Drop, Linear, filled, normal, same_arrays
 
 KEY = jax.random.key(0)
 X = jnp.arange(6.0).reshape(2, 3)
@@ -278,7 +278,7 @@ def test_pure_checks_its_params() -> None:
 def test_what_is_not_trainable_stays_so_inside() -> None:
     class Frozen(fp.Module):
         def __init__(self) -> None:
-            self.layer = Linear(3, 3).replace(weight=fp.param((3, 3), filled, trainable=False))
+            self.layer = Linear(3, 3).replace(weight=fp.param((3, 3), normal, trainable=False))
 
         def __call__(self, x: Any) -> Any:
             f, params, state = fp.pure(self.layer)

@@ -1,4 +1,4 @@
-"""Equinox: the model is a pytree; eqx.filter_jit and eqx.filter_value_and_grad; vmap over the batch.
+"""Equinox: the model is a pytree; filter_jit and filter_value_and_grad; vmap over the batch.
 
 Variants: filter_jit, the usual way; jit, partitioned once outside, under plain jax.jit.
 """

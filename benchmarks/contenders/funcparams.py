@@ -7,6 +7,7 @@ its own, its parameters drawn by `jax.vmap(block.init)` and scanned over.
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +70,7 @@ class MLP(fp.Module):
 class Conv(fp.Module):
     def __init__(self, cfg: Config):
         sizes = (3, *cfg.channels)
-        self.convs = [
-            nn.Conv2d(i, o, 3, padding=1, channels_last=True)
-            for i, o in zip(sizes, sizes[1:], strict=False)
-        ]
+        self.convs = [nn.Conv2d(i, o, 3, padding=1, channels_last=True) for i, o in pairwise(sizes)]
         self.norms = [nn.BatchNorm2d(o, channels_last=True) for o in cfg.channels]
         self.dense = nn.Linear(sizes[-1], cfg.classes)
 

@@ -157,11 +157,12 @@ def init(cfg: Config, key: jax.Array) -> tuple[Any, Any]:
             }
 
         keys = jax.random.split(rest, cfg.layers)
-        each = {str(index): draw_block(keys[index]) for index in range(0 if cfg.scan else cfg.layers)}
         return {
             "wte": {"weight": STD * jax.random.normal(table, (cfg.vocab, d))},
             "wpe": {"weight": STD * jax.random.normal(places, (cfg.length, d))},
-            "blocks": jax.vmap(draw_block)(keys) if cfg.scan else each,
+            "blocks": jax.vmap(draw_block)(keys)
+            if cfg.scan
+            else {str(index): draw_block(key) for index, key in enumerate(keys)},
             "ln_f": norm(d),
         }, {}
     if cfg.model == "mlp":

@@ -6,6 +6,7 @@ Variants: jit, the usual way; split, the "functional training loop" of its perfo
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,7 @@ class Conv(nnx.Module):
     def __init__(self, cfg: Config, *, rngs: nnx.Rngs):
         sizes = (3, *cfg.channels)
         self.convs = nnx.List(
-            nnx.Conv(i, o, (3, 3), kernel_init=INIT, rngs=rngs)
-            for i, o in zip(sizes, sizes[1:], strict=False)
+            nnx.Conv(i, o, (3, 3), kernel_init=INIT, rngs=rngs) for i, o in pairwise(sizes)
         )
         self.norms = nnx.List(
             nnx.BatchNorm(o, momentum=1 - MOMENTUM, epsilon=EPS, rngs=rngs) for o in cfg.channels

@@ -6,6 +6,7 @@ for the others, tracing and lowering, it has not; so it stands in some tables on
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,7 @@ def attention(qkv: Any, heads: int) -> Any:
     """The function of models.attention, in the same formulas."""
     *lead, length, triple = qkv.shape
     size = triple // 3 // heads
-    q, k, v = (
-        part.reshape(*lead, length, heads, size) for part in qkv.split(triple // 3, dim=-1)
-    )
+    q, k, v = (part.reshape(*lead, length, heads, size) for part in qkv.split(triple // 3, dim=-1))
     scores = torch.einsum("...qhd,...khd->...hqk", q, k) * size**-0.5
     mask = torch.ones(length, length, dtype=torch.bool, device=qkv.device).tril()
     scores = scores.masked_fill(~mask, -1e9)
@@ -89,7 +88,7 @@ class Conv(nn.Module):
     def __init__(self, cfg: Config):
         super().__init__()
         sizes = (3, *cfg.channels)
-        pairs = zip(sizes, sizes[1:], strict=False)
+        pairs = pairwise(sizes)
         self.convs = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for i, o in pairs)
         self.norms = nn.ModuleList(nn.BatchNorm2d(o) for o in cfg.channels)
         self.dense = nn.Linear(sizes[-1], cfg.classes)

@@ -25,7 +25,7 @@ from funcparams.core.errors import (
 )
 from funcparams.core.names import Path, Tree, dotted
 from funcparams.core.nodes import Ref
-from funcparams.core.trace import trace_state
+from funcparams.core.trace import trace_state, under_trace
 from funcparams.core.walk import map_owned, skeleton
 
 M = TypeVar("M", bound=Definition)
@@ -78,7 +78,7 @@ def bind(
             )
         if not isinstance(value, jax.Array):
             values[owner] = jnp.asarray(value)
-    context = Context(values, key, training, trace_state(), state)
+    context = Context(values, key, training, trace_state(), under_trace(), state)
     context.counts.update(counts or {})
     if part_of is not None:
         context.outer = part_of.context.views
@@ -87,21 +87,21 @@ def bind(
 
 def _view(module: Definition, context: Context, path: Path) -> Definition:
     """Make the view of one module; a module shared by two places is one view."""
-    known = context.views.get(id(module))
-    if known is not None:
-        return known
-    if id(module) in context.outer:
-        path = bound(context.outer[id(module)], "bind").path
+    identity = id(module)
+    if identity in context.views:
+        return context.views[identity]
+    if identity in context.outer:
+        path = bound(context.outer[identity], "bind").path
+    known = sealed(module)
     view = object.__new__(type(module))
-    context.views[id(module)] = view
+    context.views[identity] = view
     attributes = vars(view)
-    attributes.update(sealed(module).fields)
-    declared, children = parts(module)
-    for name, declaration in declared:
+    attributes.update(known.fields)
+    for name, declaration in known.declared:
         attributes[name] = _array(declaration, context)
         if isinstance(declaration, Buffer):
             context.holders.setdefault(id(declaration), []).append((attributes, name))
-    for name, child in children:
+    for name, child in known.children:
         attributes[name] = _bound_child(child, context, (*path, name))
     object.__setattr__(view, "_record", Bound(module, path, context))
     return view

@@ -52,7 +52,11 @@ def resolve(root: str, what: str, expected: Tree, tree: Any) -> dict[int, Any]:
     """
     # Under manual mesh axes each device sees a shard: ranks must agree, sizes cannot.
     mesh = getattr(jax.sharding, "get_abstract_mesh", lambda: None)()
-    report = _Report(expected, tree, what, sizes=not getattr(mesh, "manual_axes", ()))
+    sizes = not getattr(mesh, "manual_axes", ())
+    values: dict[int, Any] = {}
+    if sizes and _fits(expected, tree, values):
+        return values
+    report = _Report(expected, tree, what, sizes)
     if isinstance(tree, Mapping):
         _compare(report, expected, cast("Mapping[str, Any]", tree), ())
     else:
@@ -67,6 +71,29 @@ def resolve(root: str, what: str, expected: Tree, tree: Any) -> dict[int, Any]:
         lines += [f"To mend: {advice}." for advice in report.advice]
         raise MismatchError("\n".join(lines))
     return report.values
+
+
+def _fits(expected: Tree, given: Any, values: dict[int, Any]) -> bool:
+    """Collect the arrays of a tree that is just as `init` makes it; False at the first difference.
+
+    Nearly every tree is, and is read in a third of the time that a walk with a report takes.
+    """
+    if type(given) is not dict or len(given) != len(expected):  # pyright: ignore[reportUnknownArgumentType]
+        return False
+    tree = cast(Tree, given)
+    for key, wanted in expected.items():
+        got = tree.get(key)
+        if type(wanted) is dict:  # pyright: ignore[reportUnknownArgumentType]
+            if not _fits(cast(Tree, wanted), got, values):
+                return False
+        elif isinstance(wanted, Ref):
+            if type(got) is not Ref or got != wanted:
+                return False
+        elif getattr(got, "shape", None) != wanted.shape or isinstance(got, Parametrization):
+            return False
+        else:
+            values[id(wanted)] = got
+    return True
 
 
 def describe(value: Any) -> str:

@@ -101,7 +101,7 @@ class Param(Declaration):
 
     def traits(self) -> tuple[Any, ...]:
         """Give what makes two parameters equal, apart from sharing and the initializer."""
-        return ("param", self.shape, self.dtype.name, self.axes, self.trainable)
+        return ("param", self.shape, self.dtype, self.axes, self.trainable)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -120,7 +120,7 @@ class Buffer(Declaration):
 
     def traits(self) -> tuple[Any, ...]:
         """Give what makes two buffers equal, apart from sharing and the initializer."""
-        return ("buffer", self.shape, self.dtype.name, self.persistent)
+        return ("buffer", self.shape, self.dtype, self.persistent)
 
 
 def _refuse(operation: str) -> Callable[..., NoReturn]:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 import jax
 
 from funcparams.core.declarations import Declaration
+from funcparams.core.errors import DefinitionTypeError
 from funcparams.core.names import Path, dotted
 
 V = TypeVar("V")
@@ -77,6 +78,7 @@ class Context:
     key: jax.Array | None
     training: bool
     trace: object
+    traced: bool  # whether it was bound under a transform, so that there is a program to name
     given_state: Any
     views: dict[int, Definition] = dataclasses.field(default_factory=dict[int, Definition])
     # The views of the bind around this one, where a part is bound again inside a transform.
@@ -114,7 +116,10 @@ def sealed(module: Definition) -> Sealed:
     if isinstance(known, Bound):
         return sealed(known.definition)
     if known is None:
-        raise AssertionError(f"{type(module).__name__} is under construction")
+        raise DefinitionTypeError(
+            f"{type(module).__name__} is under construction: its parts are known when __init__ is "
+            "done.\n  Edit the finished definition: model.with_init(...), model.replace(...)."
+        )
     return known
 
 
@@ -122,9 +127,9 @@ def has_members(value: Any) -> bool:
     """Tell whether a value is, or holds, a declaration or a module."""
     if isinstance(value, tuple):
         return any(has_members(item) for item in value)  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(value, FrozenDict):
-        return any(has_members(item) for item in value.values())  # pyright: ignore[reportUnknownVariableType]
-    return isinstance(value, Declaration | Definition)
+    if isinstance(value, (Declaration, Definition)):
+        return True
+    return isinstance(value, FrozenDict) and any(map(has_members, value.values()))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
 
 
 def parts(node: Any) -> tuple[tuple[tuple[str, Declaration], ...], tuple[tuple[str, Any], ...]]:

@@ -9,6 +9,9 @@ from typing import Any, cast
 from funcparams.core.declarations import Declaration
 from funcparams.core.definition import Definition, FrozenDict, sealed
 
+# Equal if and only if Python says so.
+_PLAIN = frozenset({type(None), str, int, bool})
+
 
 def fingerprint(module: Definition) -> tuple[Any, ...]:
     """Give the tuple that two definitions have in common if and only if they are equal.
@@ -33,7 +36,10 @@ def hash_of(module: Definition) -> int:
 
 def _write(value: Any, tokens: list[Any], seen: dict[int, int]) -> None:
     """Append a value's tokens. Every token sequence says its own length, so none runs together."""
-    if isinstance(value, Definition | Declaration):
+    if type(value) in _PLAIN:
+        tokens.append((type(value), value))
+        return
+    if isinstance(value, (Definition, Declaration)):  # a union takes longer to make than to ask
         if id(value) in seen:
             tokens.append(("same", seen[id(value)]))
             return
@@ -63,8 +69,7 @@ def _write(value: Any, tokens: list[Any], seen: dict[int, int]) -> None:
         tokens.append((type(bound), 3))
         for part in (bound.func, bound.args, FrozenDict(bound.keywords)):
             _write(part, tokens, seen)
-    elif _is_record(value):
-        compared = [f.name for f in dataclasses.fields(value) if f.compare and f.hash is not False]
+    elif (compared := _compared(type(value))) is not None:
         tokens.append((type(value), len(compared)))
         for name in compared:
             _write(getattr(value, name), tokens, seen)
@@ -72,10 +77,13 @@ def _write(value: Any, tokens: list[Any], seen: dict[int, int]) -> None:
         tokens.append(_typed(value))
 
 
-def _is_record(value: Any) -> bool:
-    """Tell whether a value is a dataclass compared by its fields: they may be 1, True and 1.0."""
-    parameters = getattr(cast(Any, type(value)), "__dataclass_params__", None)
-    return parameters is not None and parameters.eq and not isinstance(value, type)
+@functools.lru_cache(maxsize=1024)
+def _compared(cls: Any) -> tuple[str, ...] | None:
+    """Give the fields by which a dataclass is compared: they may be 1, True and 1.0."""
+    parameters = getattr(cls, "__dataclass_params__", None)
+    if parameters is None or not parameters.eq:
+        return None
+    return tuple(f.name for f in dataclasses.fields(cls) if f.compare and f.hash is not False)
 
 
 def _typed(value: Any) -> Any:

@@ -49,8 +49,8 @@ def seal(module: Definition) -> None:
     _check_class(cls)
     fields: dict[str, Any] = {}
     for name, value in vars(module).items():
-        if isinstance(inspect.getattr_static(cls, name, None), functools.cached_property):
-            continue  # computed from the fields, and again wherever it is missed
+        if _is_computed(cls, name):
+            continue  # from the fields, and again wherever it is missed
         check_name(cls, name)
         fields[name] = settle(value, f"{cls.__name__}.{name}")
     vars(module).update(fields)
@@ -59,6 +59,11 @@ def seal(module: Definition) -> None:
         (k, v) for k, v in fields.items() if not isinstance(v, Declaration) and has_members(v)
     )
     object.__setattr__(module, "_record", Sealed(fields, declared, children))
+
+
+@functools.lru_cache(maxsize=4096)  # the search takes longer than all the rest of sealing
+def _is_computed(cls: type[Definition], name: str) -> bool:
+    return isinstance(inspect.getattr_static(cls, name, None), functools.cached_property)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -127,9 +132,8 @@ def settle(value: Any, label: str) -> Any:
         keywords = dict(zip(bound.keywords, parts[given:], strict=True))
         return type(bound)(*parts[:given], **keywords)
     _refuse_array(value, label)
-    if isinstance(value, tuple | frozenset):
-        hidden = cast("frozenset[Any]", value)
-        _refuse_hidden(hidden, hidden, label)
+    if isinstance(cast(object, value), tuple | frozenset):
+        _refuse_hidden(value, value, label)
     elif hasattr(value, "__dataclass_fields__"):
         _refuse_hidden(value, getattr(value, "__dict__", {}).values(), label)
     try:
@@ -139,7 +143,7 @@ def settle(value: Any, label: str) -> Any:
             f"{label}: {type(value).__name__} is not hashable, and definitions are compared by "
             "value.\n  Use a tuple, a frozenset, a frozen dataclass, or pass it to the call."
         ) from error
-    return cast(Any, value)
+    return value
 
 
 def _settle_module(value: Definition, label: str) -> Definition:

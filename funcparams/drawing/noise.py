@@ -68,15 +68,19 @@ class Job(NamedTuple):
         return np.dtype(np.float64 if self.dtype.name in ("float64", "complex128") else np.float32)
 
     @property
+    def parts(self) -> int:
+        """How many random numbers an entry takes: two if it is complex."""
+        return 2 if jnp.issubdtype(self.dtype, jnp.complexfloating) else 1
+
+    @property
     def needed(self) -> int:
-        """How many random numbers it takes."""
-        parts = 2 if jnp.issubdtype(self.dtype, jnp.complexfloating) else 1
-        return parts * math.prod(self.shape)
+        """How many random numbers the array takes."""
+        return self.parts * math.prod(self.shape)
 
     def numbers(self) -> NDArray[Any]:
         """Give what the finish needs, as an argument, so that one program serves all recipes."""
         recipe = self.recipe
-        scale = recipe.scale / math.sqrt(self.needed / max(math.prod(self.shape), 1))
+        scale = recipe.scale / math.sqrt(self.parts)
         if recipe.kind in ("normal", "truncated"):
             # Were the noise scaled by it, XLA might multiply the two constants before the noise.
             scale *= math.sqrt(2)
@@ -158,7 +162,7 @@ def _draw_now(jobs: Sequence[Job], key: jax.Array) -> list[jax.Array]:
     # Equal shapes follow each other, so that each finish is compiled while chunks are being drawn.
     for index in sorted(range(len(jobs)), key=lambda i: (jobs[i].shape, jobs[i].dtype.name)):
         job = jobs[index]
-        if job.needed > _LARGE * CHUNK and job.needed == math.prod(job.shape):
+        if job.needed > _LARGE * CHUNK and job.parts == 1:
             results[index] = _draw_large(job, key)
             continue
         rows = [
@@ -195,10 +199,8 @@ def _row(job: Job, key: jax.Array, chunk: int, size: int) -> jax.Array:
 
 def _draw_large(job: Job, key: jax.Array) -> jax.Array:
     """Draw into the array itself, chunk by chunk: a second copy would not always fit."""
-    chunks, rest = divmod(job.needed, CHUNK)
-    tail = _row(job, key, chunks, CHUNK) if rest else None
     program = _large_program(job.recipe.kind, job.shape, job.dtype)
-    return program(key, job.words, job.limits(), job.numbers(), tail)
+    return program(key, job.words, job.limits(), job.numbers())
 
 
 @functools.lru_cache(maxsize=64)
@@ -222,35 +224,34 @@ def _large_program(
     kind: Kind, shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> Callable[..., jax.Array]:
     size = math.prod(shape)
-    chunks, rest = divmod(size, CHUNK)
-    # An int32 index does not reach past 2**31 numbers; that of a row does.
-    by_row = not rest or size >= 2**31
-    # A loop that carries half precision is compiled, for CPU, to convert all of it in each round.
-    carried = np.dtype(f"uint{8 * dtype.itemsize}")
+    chunks, rest = -(-size // CHUNK), size % CHUNK
+    by_row = size >= 2**31  # An int32 index does not reach further; that of a row does.
+    # XLA for CPU would convert the whole of a half-precision array in each round.
+    carried = np.dtype(np.uint16) if dtype.itemsize == 2 else dtype
 
     def funcparams_large(
-        key: jax.Array, words: jax.Array, limits: jax.Array, numbers: jax.Array, tail: Any
+        key: jax.Array, words: jax.Array, limits: jax.Array, numbers: jax.Array
     ) -> jax.Array:
-        def step(chunk: Any, values: jax.Array) -> jax.Array:
+        def step(count: Any, values: jax.Array) -> jax.Array:
+            chunk = chunks - 1 - count
             own = _fold(key, jnp.append(words, lax.convert_element_type(chunk, jnp.uint32)))
             noise = lax.optimization_barrier(_sample(kind, own, CHUNK, numbers.dtype, limits))
-            return put(values, _finish([noise], numbers, (CHUNK,), dtype), chunk)
-
-        def put(values: jax.Array, part: jax.Array, chunk: Any) -> jax.Array:
+            if rest and not by_row:
+                # The partial chunk comes first and ends where the array ends. What it has too many
+                # lies before, where the next chunk puts its own.
+                noise = jnp.where(chunk == chunks - 1, jnp.roll(noise, -rest), noise)
+            part = _finish([noise], numbers, (CHUNK,), dtype)
             part = lax.bitcast_convert_type(part, carried)
             if by_row:
                 return lax.dynamic_update_index_in_dim(values, part, chunk, 0)
-            return lax.dynamic_update_slice(values, part, (chunk * CHUNK,))
+            return lax.dynamic_update_slice(
+                values, part, (jnp.minimum(chunk * CHUNK, size - CHUNK),)
+            )
 
-        values = jnp.zeros((chunks, CHUNK) if by_row else (size,), carried)
-        part = _finish([tail], numbers, (rest,), dtype) if rest else None
-        if part is not None and not by_row:
-            values = put(values, part, chunks)
-        values = cast(jax.Array, lax.fori_loop(0, chunks, step, values))
-        values = lax.bitcast_convert_type(values, dtype)
-        if part is not None and by_row:
-            values = jnp.append(values, part)
-        return values.reshape(shape)
+        empty = jnp.zeros((chunks, CHUNK) if by_row else (size,), carried)
+        filled = cast(jax.Array, lax.fori_loop(0, chunks, step, empty))
+        values = cast(Any, lax.bitcast_convert_type(filled, dtype))
+        return values.reshape(-1)[:size].reshape(shape)
 
     return jax.jit(funcparams_large)
 

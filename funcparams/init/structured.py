@@ -69,7 +69,8 @@ class orthogonal(Random):
         size = jnp.abs(diagonal)
         one = jnp.ones((), wide)
         # Without this Q would not be uniform. A zero on the diagonal keeps its column.
-        q = q * jnp.where(size > 0, diagonal / jnp.where(size > 0, size, 1).astype(wide), one)
+        sign = jnp.where(size > 0, diagonal / jnp.where(size > 0, size, 1).astype(wide), one)
+        q = q * sign[None, :]
         if rows < columns:
             q = q.T
         return (q.reshape(shape) * np.asarray(self.gain, wide)).astype(dtype)

@@ -11,7 +11,7 @@ import jax
 
 from funcparams.core.bind import bound
 from funcparams.core.check import describe
-from funcparams.core.definition import Bound, Definition
+from funcparams.core.definition import Bound, Definition, record
 from funcparams.core.errors import DefinitionTypeError, FuncparamsError
 
 _NOTE = "In funcparams module "
@@ -52,9 +52,13 @@ def call(view: Definition, args: Any, kwargs: Any) -> Any:
 
 def call_in_scope(function: Callable[..., Any], view: Definition, args: Any, kwargs: Any) -> Any:
     """Run a module's __call__ under its name: in the compiled program, and in error notes."""
-    known = bound(view, f"calling {type(view).__name__}(...)")
-    scope = known.path[-1] if known.path else type(known.definition).__name__
+    known = record(view)
+    if not isinstance(known, Bound):
+        known = bound(view, f"calling {type(view).__name__}(...)")  # says what to do instead
     try:
+        if not known.context.traced:
+            return function(view, *args, **kwargs)
+        scope = known.path[-1] if known.path else type(known.definition).__name__
         with jax.named_scope(scope):
             return function(view, *args, **kwargs)
     except Exception as error:

@@ -42,8 +42,6 @@ def _nodes(
                 continue
             if seen is not None:
                 seen.add(id(child))
-        elif isinstance(child, Declaration):
-            continue
         yield from _nodes(child, (*path, name), recurse, seen)
 
 

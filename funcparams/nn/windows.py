@@ -146,9 +146,12 @@ def _slices(x: jax.Array, axis: int, window: Window) -> list[jax.Array]:
 
 
 def _blocks(x: jax.Array, axis: int, window: Window) -> jax.Array:
-    """Return the part of an axis that disjoint windows cover."""
+    """Return the part of an axis that disjoint windows cover, block after block."""
     stop = window.extent if window.count == 1 else window.count * window.kernel
-    return lax.slice_in_dim(x, 0, stop, window.dilation if window.count == 1 else 1, axis)
+    step = window.dilation if window.count == 1 else 1
+    if step == 1 and stop == x.shape[axis]:
+        return x
+    return lax.slice_in_dim(x, 0, stop, step, axis)
 
 
 def _split(x: jax.Array, axis: int, size: int) -> jax.Array:

@@ -199,6 +199,10 @@ def test_all_problems_are_one_report() -> None:
             {"weight": fp.Ref(".bias")},
             "weight: expected float32[1,1], got the reference Ref('.bias')",
         ),
+        (
+            {"weight": jnp.ones((1, 1)), "bias": fp.Parametrization()},
+            "bias: Parametrization.value() fails: Parametrization is a Parametrization without",
+        ),
         ({1: 2.0}, "1: unexpected float 2.0; names are strings, and this is the int 1"),
     ],
 )
@@ -289,6 +293,14 @@ def test_references_where_nothing_is_shared() -> None:
         "but the definition shares nothing here",
         mend,
     ]
+
+
+    params = changed(filled(model), "1", fp.Ref(".gone"))
+    assert problems(model, params)[1].startswith("  1: the reference Ref('.gone'), where the")
+    params = changed(filled(model), "1", fp.Parametrization())
+    assert problems(model, params)[1] == (
+        "  1: expected a dict with weight, bias, got a Parametrization"
+    )
 
 
 def test_shapes_are_not_arrays() -> None:

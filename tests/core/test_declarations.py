@@ -82,7 +82,8 @@ def test_a_copy_is_another_declaration() -> None:
 
 
 def test_declarations_compare_by_identity() -> None:
-    one, two = fp.param((2,), normal), fp.param((2,), normal)
+    one: Any = fp.param((2,), normal)
+    two: Any = fp.param((2,), normal)
     assert (one == two) is False
     assert (one != two) is True
     assert len({one, two}) == 2

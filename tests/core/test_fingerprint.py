@@ -32,7 +32,7 @@ class Config:
     note: str = dataclasses.field(default="", compare=False)
 
 
-def power(x: float, exponent: float) -> float:
+def power(x: Any, exponent: Any) -> Any:
     return x**exponent
 
 

@@ -89,6 +89,7 @@ def test_follow_goes_through_references_on_the_way() -> None:
         ({"a": fp.Ref(".b")}, "a is Ref('.b'), but there is no b"),
         ({"a": fp.Ref(".b"), "b": fp.Ref(".c.d")}, "b is Ref('.c.d'), but there is no c.d"),
         ({"a": fp.Ref("..b")}, "a is Ref('..b'), which leads out of the tree"),
+        ({"a": fp.Ref(".b.c"), "b": fp.Ref("..b")}, "a is Ref('.b.c'), but there is no b.c"),
         ({"a": fp.Ref(".a")}, "a circle of references: a is Ref('.a')"),
         (
             {"a": fp.Ref(".b"), "b": fp.Ref(".a")},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -81,11 +82,16 @@ def test_all_derivatives_are_those_of_the_definition() -> None:
         return jnp.sum(jnp.sin(x - mean) * variance**2 + mean**3)
 
     x, direction = jnp.asarray(X[0, 0, :5], jnp.float32), jnp.asarray(X[0, 1, :5], jnp.float32)
-    np.testing.assert_allclose(jax.grad(ours)(x), jax.grad(plain)(x), rtol=2e-5, atol=1e-5)
-    np.testing.assert_allclose(
-        jax.jvp(ours, (x,), (direction,)), jax.jvp(plain, (x,), (direction,)), rtol=2e-5
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def derivatives(f: Any, x: Any, direction: Any) -> Any:
+        return jax.grad(f)(x), jax.jvp(f, (x,), (direction,)), jax.hessian(f)(x)
+
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+        derivatives(ours, x, direction),
+        derivatives(plain, x, direction),
     )
-    np.testing.assert_allclose(jax.hessian(ours)(x), jax.hessian(plain)(x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("model", [nn.LayerNorm(4), nn.RMSNorm(4), nn.GroupNorm(2, 4)], ids=repr)

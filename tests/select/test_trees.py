@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import funcparams as fp
-from tests.models import Block, Chain, Language, Linear, filled, nested, same_arrays, twice
+from tests.models import Block, Chain, Language, Linear, filled, nested, ones, same_arrays, twice
 from tests.recipes import build, recipes
 
 KEY = jax.random.key(0)
@@ -57,6 +57,15 @@ def test_label() -> None:
     assert labels == {"0": {"weight": "fast", "bias": "slow"}, "2": fp.Ref(".0")}
     assert fp.label(params, {"2.bias": 1}, default=0)["0"] == {"weight": 0, "bias": 1}
     assert fp.label(params, {"0.*": "first", "**": "second"})["0"]["bias"] == "first"
+
+
+def test_every_leaf_of_a_parametrization_gets_the_same() -> None:
+    params = {"w": Scaled(jnp.ones(2), jnp.ones(())), "b": jnp.ones(2)}
+    assert fp.mask(params, "w") == {"w": Scaled(True, True), "b": False}
+    assert fp.label(params, {"w": 1}, default=2) == {"w": Scaled(1, 1), "b": 2}
+    meant, rest = fp.partition(params, "w")
+    assert meant == {"w": params["w"], "b": None}
+    assert fp.combine(meant, rest)["w"] is params["w"]
 
 
 def test_label_needs_a_label_for_all() -> None:
@@ -294,7 +303,7 @@ def test_trainable_names() -> None:
     class Mixed(fp.Module):
         def __init__(self) -> None:
             self.layer = Linear(1, 1)
-            self.fixed = fp.param((), filled, trainable=False)
+            self.fixed = fp.param((), ones, trainable=False)
 
     assert fp.trainable(Mixed()) == ("layer.weight", "layer.bias")
     params = {"layer": filled(Linear(1, 1)), "fixed": jnp.ones(())}

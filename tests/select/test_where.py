@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import funcparams as fp
-from tests.models import Block, Chain, Language, Linear, Table, filled, nested, twice
+from tests.models import Block, Chain, Language, Linear, Table, filled, nested, ones, twice
 from tests.recipes import Leafy, build, recipes
 
 MODEL = Chain(Linear(2, 2), [Block(2), {"a": Linear(2, 3)}], Linear(3, 1, bias=False))
@@ -64,8 +64,8 @@ def test_what_a_where_means(where: Any, expected: list[str]) -> None:
 def test_characters_of_globs_are_plain_otherwise() -> None:
     class Odd(fp.Module):
         def __init__(self) -> None:
-            setattr(self, "w[0]+(a)", fp.param((), filled))
-            self.w0a = fp.param((), filled)
+            setattr(self, "w[0]+(a)", fp.param((), ones))
+            self.w0a = fp.param((), ones)
 
     assert Odd().names("w[0]+(a)") == ("w[0]+(a)",)
     assert Odd().names("w*") == ("w[0]+(a)", "w0a")
