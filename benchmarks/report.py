@@ -35,8 +35,8 @@ def render(data: dict[str, Any]) -> str:
     lines = [
         f"# Results on {name}",
         "",
-        "This page is written by `python -m benchmarks.run`. How to read it, and what it means, is on",
-        "[the page before](index.md).",
+        "This page is written by `python -m benchmarks.run`. How to read it, and what it means, is",
+        "on [the page before](index.md).",
         "",
         f"- {where['processor']}, {where['cores']} cores, {where['system']}; JAX computes on "
         f"{where['device']}",
@@ -45,8 +45,8 @@ def render(data: dict[str, Any]) -> str:
         + ("; quick run: fewer rounds, smaller sizes" if data.get("quick") else ""),
         *(f"- {line}" for line in data.get("skipped", ())),
         "",
-        "Medians, with the least and the greatest in brackets where there are several rounds. `x` is",
-        "the median, over the rounds, of the ratio to hand-written JAX in the same round.",
+        "Medians, with the least and the greatest in brackets where there are several rounds.",
+        "`x` is the median, over the rounds, of the ratio to hand-written JAX in the same round.",
         "",
     ]
     for measure, title in TITLES.items():

@@ -9,7 +9,7 @@ import jax
 
 from funcparams.core import bind as binding
 from funcparams.core.declarations import Buffer
-from funcparams.core.definition import Context, Definition
+from funcparams.core.definition import Definition
 from funcparams.core.errors import MismatchError
 from funcparams.core.names import Tree, dotted, leaves
 from funcparams.core.nodes import Ref
@@ -178,7 +178,8 @@ def remat(
         flat, structure = cast("tuple[list[Any], Any]", jax.tree.flatten((args, kwargs)))
         # What is not an array (a flag, a string) stays python; jax.checkpoint takes only arrays.
         dynamic = {i: leaf for i, leaf in enumerate(flat) if hasattr(leaf, "dtype")}
-        inner: list[Context] = []
+        drawn: dict[str, int] = {}
+        updated: list[int] = []  # no tracer may be kept here
 
         def run(params: Tree, state: Tree, key: jax.Array | None, arrays: dict[int, Any]) -> Any:
             merged = [arrays.get(i, leaf) for i, leaf in enumerate(flat)]
@@ -187,15 +188,17 @@ def remat(
                 known.definition, params, state, key, context.training, known, context.counts
             )
             result = run_call(view, inner_args, inner_kwargs)
-            inner.append(binding.bound(view, "remat").context)
+            context_inside = binding.bound(view, "remat").context
+            drawn.update(context_inside.counts)
+            updated.extend(context_inside.updated)
             return result, binding.state_of(view)
 
         checkpointed = cast(Any, jax.checkpoint)(run, policy=policy, prevent_cse=prevent_cse)
         result, state = checkpointed(
             binding.params_of(child), binding.state_of(child), context.key, dynamic
         )
-        context.counts.update(inner[-1].counts)
-        if inner[-1].updated:
+        context.counts.update(drawn)
+        if updated:
             assign_state(child, state)
         return result
 

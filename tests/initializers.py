@@ -31,7 +31,7 @@ def scaled(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
 def halved(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     """The initializer of behaviour.md's row 9, built on one of ours."""
     values = init.uniform(-10, 10)(key, shape, dtype)
-    return values * (jnp.abs(values) >= 5)
+    return jnp.where(jnp.abs(values) >= 5, values, 0)
 
 
 NOISY = [

@@ -245,6 +245,7 @@ POOLING = [
         )
     ),
     Case("MaxPool1d", (3, 2, 1), ((2, 3, 8),), {"ceil_mode": True, "dilation": 2}, "ties"),
+    Case("MaxPool1d", (2, 3, 1), ((2, 2, 5),), {"ceil_mode": True}, "ties"),
     Case("MaxPool1d", (10,), ((2, 2, 23),), {}, "ties"),
     Case("MaxPool1d", (9, 1), ((2, 2, 21),), {"dilation": 2, "padding": 4}, "ties"),
     Case("MaxPool3d", ((1, 2, 3), 1), ((2, 3, 4, 4),), {"padding": (0, 1, 1)}, "ties"),
@@ -255,6 +256,7 @@ POOLING = [
     Case("AvgPool2d", (3, 2, 1, True), ((2, 2, 8, 7),)),
     Case("AvgPool2d", ((3, 2), (1, 2), (1, 0)), ((2, 2, 8, 7),), {"divisor_override": 5}),
     Case("AvgPool1d", (3, 2), ((2, 2, 8),), {"ceil_mode": True, "padding": 1}),
+    Case("AvgPool1d", (2, 3, 1), ((2, 2, 5),), {"ceil_mode": True}),
     Case("AvgPool1d", (10,), ((2, 2, 23),)),
     Case("AvgPool1d", (10, 3), ((2, 2, 23),), {"padding": 5}),
     Case("AvgPool3d", ((1, 2, 3), 1), ((2, 3, 4, 4),), {"padding": (0, 1, 1)}),

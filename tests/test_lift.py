@@ -127,6 +127,17 @@ def test_remat_saves_nothing_but_its_inputs() -> None:
     assert kept(lambda self, x: fp.remat(self.child, policy=everything)(x)) == kept(plainly)
 
 
+def test_remat_leaks_no_tracer() -> None:
+    model = Lifted(Block(3), rematted)
+    params, state = filled(model), model.init_state()
+
+    def loss(params: Any) -> Any:
+        return model.apply_with_state(params, state, X, key=KEY, training=True)[0].sum()
+
+    with jax.checking_leaks():
+        jax.eval_shape(jax.grad(loss), params)
+
+
 def test_remat_takes_any_arguments() -> None:
     class Picky(fp.Module):
         def __init__(self) -> None:

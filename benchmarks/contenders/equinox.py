@@ -202,7 +202,8 @@ class Equinox(Contender):
         return tree
 
     def count(self, weights: Any) -> int:
-        return super().count(eqx.filter(weights[0], eqx.is_array))
+        arrays = [leaf for leaf in jax.tree.leaves(weights[0]) if hasattr(leaf, "shape")]
+        return super().count(arrays)  # shapes alone count, too
 
     def load(self, params: Any, state: Any) -> Any:
         model, _ = self.zeros()

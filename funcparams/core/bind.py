@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,7 @@ from funcparams.core.trace import trace_state, under_trace
 from funcparams.core.walk import map_owned, skeleton
 
 M = TypeVar("M", bound=Definition)
+Views: TypeAlias = dict[int, Definition]  # by the identity of the definition
 
 
 def bind(
@@ -73,51 +75,49 @@ def bind(
         if isinstance(value, jax.ShapeDtypeStruct):
             raise MismatchError(
                 f"{name}: the tree holds shapes, not arrays: {value}.\n"
-                "  Give what model.init(key) returns; for shapes of results use "
-                "jax.eval_shape(model.apply, model.abstract(), x)."
+                "  Give model.init(key), or ask jax.eval_shape(model.apply, model.abstract(), x)."
             )
         if not isinstance(value, jax.Array):
             values[owner] = jnp.asarray(value)
     context = Context(values, key, training, trace_state(), under_trace(), state)
     context.counts.update(counts or {})
     if part_of is not None:
-        context.outer = part_of.context.views
-    return cast(M, _view(root, context, part_of.path if part_of is not None else ()))
+        context.outer = part_of.context.paths
+    return cast(M, _view(root, context, part_of.path if part_of is not None else (), {}))
 
 
-def _view(module: Definition, context: Context, path: Path) -> Definition:
+def _view(module: Definition, context: Context, path: Path, views: Views) -> Definition:
     """Make the view of one module; a module shared by two places is one view."""
     identity = id(module)
-    if identity in context.views:
-        return context.views[identity]
-    if identity in context.outer:
-        path = bound(context.outer[identity], "bind").path
+    if identity in views:
+        return views[identity]
+    context.paths[identity] = path = context.outer.get(identity, path)
     known = sealed(module)
     view = object.__new__(type(module))
-    context.views[identity] = view
+    views[identity] = view
     attributes = vars(view)
     attributes.update(known.fields)
     for name, declaration in known.declared:
         attributes[name] = _array(declaration, context)
         if isinstance(declaration, Buffer):
-            context.holders.setdefault(id(declaration), []).append((attributes, name))
+            context.holders.setdefault(id(declaration), []).append((weakref.ref(view), name))
     for name, child in known.children:
-        attributes[name] = _bound_child(child, context, (*path, name))
+        attributes[name] = _bound_child(child, context, (*path, name), views)
     object.__setattr__(view, "_record", Bound(module, path, context))
     return view
 
 
-def _bound_child(child: Any, context: Context, path: Path) -> Any:
+def _bound_child(child: Any, context: Context, path: Path, views: Views) -> Any:
     if isinstance(child, Definition):
-        return _view(child, context, path)
+        return _view(child, context, path, views)
     if isinstance(child, Declaration):
         return _array(child, context)
     if isinstance(child, tuple):
         items = cast("tuple[Any, ...]", child)
-        return tuple(_bound_child(item, context, (*path, str(i))) for i, item in enumerate(items))
+        return tuple(_bound_child(v, context, (*path, str(i)), views) for i, v in enumerate(items))
     if isinstance(child, FrozenDict):
-        pairs = cast("FrozenDict[Any]", child)
-        return FrozenDict({k: _bound_child(v, context, (*path, k)) for k, v in pairs.items()})
+        pairs = cast("FrozenDict[Any]", child).items()
+        return FrozenDict({k: _bound_child(v, context, (*path, k), views) for k, v in pairs})
     return child  # a hyperparameter beside modules in one container
 
 
@@ -164,8 +164,9 @@ def set_buffer(known: Bound, declaration: Buffer, label: str, value: Any) -> Non
     new = fitting(label, value, old)
     known.context.values[id(declaration)] = new
     known.context.updated[id(declaration)] = label
-    for attributes, field in known.context.holders.get(id(declaration), ()):
-        attributes[field] = new  # a declaration may stand in several modules
+    for holder, field in known.context.holders.get(id(declaration), ()):
+        if (view := holder()) is not None:  # a declaration may stand in several modules
+            vars(view)[field] = new
 
 
 def fitting(label: str, value: Any, old: jax.Array) -> jax.Array:
@@ -246,7 +247,7 @@ def state_of(view: Definition) -> Tree:
     values = known.context.values
     tree = skeleton(known.definition, Buffer)
     current = map_owned(tree, lambda declaration: values[id(declaration)])
-    is_root = view is next(iter(known.context.views.values()))
+    is_root = id(known.definition) == next(iter(known.context.paths))
     given = known.context.given_state
     # The given tree may lack references; the new one must have the same structure for lax.scan.
     return _shaped_as(given, current) if is_root and isinstance(given, Mapping) else current

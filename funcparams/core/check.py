@@ -52,11 +52,9 @@ def resolve(root: str, what: str, expected: Tree, tree: Any) -> dict[int, Any]:
     """
     # Under manual mesh axes each device sees a shard: ranks must agree, sizes cannot.
     mesh = getattr(jax.sharding, "get_abstract_mesh", lambda: None)()
-    sizes = not getattr(mesh, "manual_axes", ())
-    values: dict[int, Any] = {}
-    if sizes and _fits(expected, tree, values):
-        return values
-    report = _Report(expected, tree, what, sizes)
+    report = _Report(expected, tree, what, sizes=not getattr(mesh, "manual_axes", ()))
+    if report.sizes and _fits(expected, tree, report.values):
+        return report.values
     if isinstance(tree, Mapping):
         _compare(report, expected, cast("Mapping[str, Any]", tree), ())
     else:
@@ -80,9 +78,8 @@ def _fits(expected: Tree, given: Any, values: dict[int, Any]) -> bool:
     """
     if type(given) is not dict or len(given) != len(expected):  # pyright: ignore[reportUnknownArgumentType]
         return False
-    tree = cast(Tree, given)
     for key, wanted in expected.items():
-        got = tree.get(key)
+        got = cast(Tree, given).get(key)
         if type(wanted) is dict:  # pyright: ignore[reportUnknownArgumentType]
             if not _fits(cast(Tree, wanted), got, values):
                 return False

@@ -80,13 +80,12 @@ class Context:
     trace: object
     traced: bool  # whether it was bound under a transform, so that there is a program to name
     given_state: Any
-    views: dict[int, Definition] = dataclasses.field(default_factory=dict[int, Definition])
-    # The views of the bind around this one, where a part is bound again inside a transform.
-    outer: dict[int, Definition] = dataclasses.field(default_factory=dict[int, Definition])
-    # For each buffer, the (attributes, name) of every view that shows it.
-    holders: dict[int, list[tuple[dict[str, Any], str]]] = dataclasses.field(
-        default_factory=dict[int, "list[tuple[dict[str, Any], str]]"]
-    )
+    # Where each module stands, the root first; and where it does in the bind around this one.
+    paths: dict[int, Path] = dataclasses.field(default_factory=dict[int, Path])
+    outer: dict[int, Path] = dataclasses.field(default_factory=dict[int, Path])
+    # For each buffer, the (view, name) of every view that shows it. They are weak: in a cycle of
+    # references arrays would live until the next collection of garbage.
+    holders: dict[int, list[Any]] = dataclasses.field(default_factory=dict[int, "list[Any]"])
     counts: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
     updated: dict[int, str] = dataclasses.field(default_factory=dict[int, str])
 

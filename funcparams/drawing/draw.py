@@ -321,7 +321,7 @@ def _traced_program(
     held: _Held, shape: tuple[int, ...], dtype: np.dtype[Any], key: jax.Array | None, words: Any
 ) -> list[jax.Array]:
     """Draw equal requests by one loop over their words, shut off from what stands around it."""
-    key, words = lax.optimization_barrier((key, words))
+    words = lax.optimization_barrier(words)
     if words.shape[0] == 1:
         drawn = [held(key, words[0], shape, dtype)]
     else:

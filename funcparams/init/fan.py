@@ -57,7 +57,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     if nonlinearity not in _GAINS:
         known = ["leaky_relu", *_GAINS]
         raise InitializerError(
-            f"Unsupported nonlinearity {nonlinearity!r}{nearest(str(nonlinearity), known)}.\n"
+            f"Unsupported nonlinearity {nonlinearity!r}{nearest(str(nonlinearity), known)}\n"
             f"  Known are {', '.join(sorted(known))}."
         )
     return _GAINS[nonlinearity]

@@ -55,8 +55,11 @@ class constant(Fixed):
                 f"constant(val): expected a number, got {value!r}, a {type(value).__name__}.\n"
                 "  For an array of values use init.array(values)."
             )
-        # One nan, so that a constant of it equals itself after a copy or a pickle.
+        # One nan object, for tuples compare by identity first: so a constant of it equals another.
         object.__setattr__(self, "val", math.nan if value != value else value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (constant, (self.val,))
 
     def check(self, shape: Shape, dtype: np.dtype[Any]) -> None:
         """Refuse a value that the dtype would change beyond rounding."""
@@ -237,10 +240,10 @@ class array(Fixed):
         python = not hasattr(values, "dtype")
         try:
             held = np.array(values, copy=True)
-            if python:
-                held = held.astype(_PYTHON.get(held.dtype, held.dtype))
             if dtype is not None:
                 held = held.astype(dtype)
+            elif python:
+                held = _as_jax_does(held)
             numeric = held.dtype == np.bool_ or jnp.issubdtype(held.dtype, jnp.number)
         except (TypeError, ValueError) as error:
             raise DefinitionTypeError(f"array(values): expected numbers: {error}") from None
@@ -309,11 +312,15 @@ class array(Fixed):
         return xp.asarray(self._values.astype(dtype))
 
 
-_PYTHON: dict[np.dtype[Any], type[Any]] = {
-    np.dtype(np.float64): np.float32,
-    np.dtype(np.int64): np.int32,
-    np.dtype(np.complex128): np.complex64,
-}
+def _as_jax_does(values: NDArray[Any]) -> NDArray[Any]:
+    """Give numbers that had no dtype the one that JAX gives them."""
+    if values.dtype == np.int64:
+        small = values.astype(np.int32)
+        if not np.array_equal(small, values):
+            raise ValueError("an integer does not fit into int32: give a dtype")
+        return small
+    shorter = {"float64": np.float32, "complex128": np.complex64}
+    return values.astype(shorter.get(values.dtype.name, values.dtype))
 
 
 def _rank(dtype: np.dtype[Any]) -> int:

@@ -181,7 +181,7 @@ class sparse(Random):
         rows, columns = shape
         value_key, order_key = jax.random.split(key)
         values = normal(std=self.std).sample(value_key, shape, dtype)
-        order = jnp.argsort(jax.random.bits(order_key, shape), axis=0)
+        order = jnp.argsort(jax.random.bits(order_key, shape, jnp.uint32), axis=0)
         chosen = order[: math.ceil(self.sparsity * rows)]
         return values.at[chosen, jnp.arange(columns)].set(0)
 

@@ -11,7 +11,7 @@ from funcparams.core import bind as binding
 from funcparams.core.declarations import Buffer, Param
 from funcparams.core.definition import Bound, record, sealed
 from funcparams.core.errors import BoundError, DefinitionTypeError, SealedError
-from funcparams.core.fingerprint import fingerprint, hash_of
+from funcparams.core.fingerprint import equal, hash_of
 from funcparams.core.registration import assign, seal
 from funcparams.drawing import initialise as drawing
 from funcparams.module import represent
@@ -111,7 +111,7 @@ class Module(Editable, Traversable, metaclass=ModuleMeta):
             return NotImplemented
         if isinstance(record(self), Bound) or isinstance(record(other), Bound):
             return False  # equal views may hold different arrays
-        return hash(self) == hash(other) and fingerprint(self) == fingerprint(other)
+        return equal(self, other)
 
     def __hash__(self) -> int:
         return id(self) if isinstance(record(self), Bound) else hash_of(self)

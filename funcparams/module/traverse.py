@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
-from funcparams.core.declarations import Buffer, Declaration, Param
+from funcparams.core.declarations import Buffer, Param
 from funcparams.core.definition import Bound, Definition, parts, record
 from funcparams.core.names import Path, dotted
 from funcparams.core.walk import Kind, item

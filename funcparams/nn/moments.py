@@ -29,8 +29,8 @@ def moments(x: jax.Array, axes: Sequence[int]) -> tuple[jax.Array, jax.Array, ja
     """
     centre = lax.stop_gradient(jnp.mean(x, axes, keepdims=True))
     shifted = x - centre
-    # The squares come before the mean: in the other order XLA's CPU backend makes a program that
-    # is 1.7 times slower of the formulas that reduce x itself. Here it is level, in either.
+    # The squares stand before the mean: with these two lines the other way round, XLA's CPU backend
+    # took 3 times as long over a train step of 12 layers, whose program was 2 times slower.
     square = jnp.mean(lax.square(shifted), axes, keepdims=True)
     rest = jnp.mean(shifted, axes, keepdims=True)
     # Rounding can take the difference below 0 where x is constant.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import functools
+import gc
 import pickle
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -323,3 +325,41 @@ def test_initializers_are_not_part_of_a_call() -> None:
     model = Linear(3, 2)
     other = model.with_init({"**": normal})
     assert np.array_equal(model.apply(filled(model), X), other.apply(filled(model), X))
+
+
+@pytest.fixture
+def _no_collection() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("_no_collection")
+def test_a_call_keeps_no_arrays() -> None:
+    """No cycle of references: what is not used any more is freed at once, without a collection."""
+    model = Chain(Block(3), Counter())
+    state = model.init_state()
+    for call in (
+        lambda params: model.apply(params, X, state=state),
+        lambda params: model.apply_with_state(params, state, X, key=KEY, training=True),
+        lambda params: model.bind(params, state),
+    ):
+        params = filled(model)
+        weights = [weakref.ref(leaf) for leaf in jax.tree.leaves(params)]
+        call(params)
+        del params
+        assert not any(weight() for weight in weights)
+
+
+def test_no_tracer_leaks() -> None:
+    model = Block(2)
+    params, state = filled(model), model.init_state()
+
+    def loss(params: Any, x: Any) -> Any:
+        y, new = model.apply_with_state(params, state, x, key=KEY, training=True)
+        return y.sum() + new["norm"]["mean"].sum()
+
+    with jax.checking_leaks():
+        jax.eval_shape(jax.jit(loss), params, jnp.ones((1, 2)))
+        jax.eval_shape(jax.vmap(jax.grad(loss), in_axes=(None, 0)), params, jnp.ones((2, 1, 2)))

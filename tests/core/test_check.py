@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import UserDict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import funcparams as fp
+from funcparams.core.check import resolve
+from funcparams.core.declarations import Param
 from funcparams.core.names import dotted, leaves
+from funcparams.core.walk import skeleton
 from tests.models import Block, Chain, Counter, Language, Linear, filled, nested, ones, twice
 from tests.recipes import build, recipes
 
@@ -294,7 +298,6 @@ def test_references_where_nothing_is_shared() -> None:
         mend,
     ]
 
-
     params = changed(filled(model), "1", fp.Ref(".gone"))
     assert problems(model, params)[1].startswith("  1: the reference Ref('.gone'), where the")
     params = changed(filled(model), "1", fp.Parametrization())
@@ -415,3 +418,13 @@ def test_block_state_and_params_are_separate_trees() -> None:
     params, state = filled(model), model.init_state()
     assert problems(model, {**params, **state}, state)[1:] != []
     assert list(state) == ["norm"]
+
+
+@given(recipes())
+def test_a_regular_tree_and_any_other_mapping_are_read_alike(recipe: Any) -> None:
+    model = build(recipe)
+    params, expected = filled(model), skeleton(model, Param)
+    quick = resolve("Model", "params", expected, params)
+    thorough = resolve("Model", "params", expected, UserDict(params))  # no dict, so read in full
+    assert quick.keys() == thorough.keys()
+    assert all(quick[owner] is thorough[owner] for owner in quick)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import funcparams as fp
 from funcparams import init
+from funcparams.core.fingerprint import fingerprint
 from tests.models import Chain, Language, Linear, Table, filled, ones, zeros
 from tests.recipes import build, recipes, untied_recipe
 
@@ -165,3 +166,11 @@ def test_untying_any_place_makes_it_unequal(recipe: Any, random: Any) -> None:
     assert repr(other) != repr(recipe)
     assert build(other) != build(recipe)
     assert copy.deepcopy(build(recipe)) == build(recipe)
+
+
+def test_equal_definitions_are_compared_in_full_only_once() -> None:
+    one, two, other = Language(), Language(), Language(n=6)
+    assert one == two
+    assert fingerprint(one) is fingerprint(two)
+    assert one != other
+    assert fingerprint(one) is not fingerprint(other)
