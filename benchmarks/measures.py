@@ -313,11 +313,15 @@ def eager(libraries: list[str], modules: int, rounds: int, calls: int) -> list[R
     from benchmarks.models import canonical
 
     for library in libraries:
-        contender = build(library, cfg)
-        function, x = module_of(library).scales(modules)
-        runs[library, "a module"] = contender, function, x, modules
-        function = contender.eager(contender.load(*canonical(cfg)))
-        runs[library, "a linear layer"] = (contender, function, contender.input(inputs(cfg)), 10)
+        contender, module = build(library, cfg), module_of(library)
+        weights, x = contender.load(*canonical(cfg)), contender.input(inputs(cfg))
+        runs[library, "a module"] = contender, *module.scales(modules), modules
+        runs[library, "a linear layer"] = contender, contender.eager(weights), x, cfg.layers
+        if library == "funcparams":
+            name, (params, state) = "funcparams, bound once", weights
+            view = contender.model.bind(params, state)  # pyright: ignore
+            runs[name, "a module"] = contender, *module.bound_scales(modules), modules
+            runs[name, "a linear layer"] = contender, view, x, cfg.layers
     seen: dict[tuple[str, str], list[float]] = {key: [] for key in runs}
     for contender, function, x, _ in runs.values():
         for _ in range(3):

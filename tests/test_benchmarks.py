@@ -91,7 +91,8 @@ def test_measures_of_time_give_a_value_for_every_round() -> None:
         assert set(seen) == {"forward", "train step"}
         assert all(len(values) == 2 and min(values) > 0 for values in seen.values())
     rows = measures.eager(OURS, modules=3, rounds=2, calls=1)
-    assert set(quantities(rows, "funcparams")) == {"a module", "a linear layer"}
+    for spec in (*OURS, "funcparams, bound once"):
+        assert set(quantities(rows, spec)) == {"a module", "a linear layer"}
 
 
 def test_measures_from_nothing() -> None:

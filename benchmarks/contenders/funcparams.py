@@ -203,6 +203,12 @@ def scales(count: int) -> tuple[Any, Any]:
     return partial(model.apply, model.init(None)), jnp.ones(2)
 
 
+def bound_scales(count: int) -> tuple[Any, Any]:
+    """Give the same, bound once: what Equinox's model is."""
+    model = Scales(count)
+    return model.bind(model.init(None)), jnp.ones(2)
+
+
 class Pair(fp.Module):
     def __init__(self):
         self.a, self.b = nn.Linear(2, 2), nn.Linear(2, 2)

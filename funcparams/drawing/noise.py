@@ -33,6 +33,7 @@ _TAILS = (1 << 10, 1 << 12, 1 << 14, 1 << 16)
 _MANY = 256  # From so many arrays on, a smaller program saves more time than its compilation costs.
 _LARGE = 64  # Arrays of more chunks get a program of their own, which needs no second copy.
 _AHEAD = 32  # Chunks that are drawn ahead, while the next finish is compiled.
+_INDEXED = 1 << 31  # Further no int32 index reaches; the index of a row does.
 _STACK = 256  # Chunks that one loop under a trace draws at least, if there are so many.
 
 Kind: TypeAlias = Literal["uniform", "normal", "truncated", "tail"]
@@ -225,9 +226,9 @@ def _large_program(
 ) -> Callable[..., jax.Array]:
     size = math.prod(shape)
     chunks, rest = -(-size // CHUNK), size % CHUNK
-    by_row = size >= 2**31  # An int32 index does not reach further; that of a row does.
+    by_row = size >= _INDEXED
     # XLA for CPU would convert the whole of a half-precision array in each round.
-    carried = np.dtype(np.uint16) if dtype.itemsize == 2 else dtype
+    carried = np.dtype(f"uint{8 * dtype.itemsize}") if dtype.itemsize < 4 else dtype
 
     def funcparams_large(
         key: jax.Array, words: jax.Array, limits: jax.Array, numbers: jax.Array
@@ -243,7 +244,7 @@ def _large_program(
             part = _finish([noise], numbers, (CHUNK,), dtype)
             part = lax.bitcast_convert_type(part, carried)
             if by_row:
-                return lax.dynamic_update_index_in_dim(values, part, chunk, 0)
+                return cast(jax.Array, lax.dynamic_update_index_in_dim(values, part, chunk, 0))
             return lax.dynamic_update_slice(
                 values, part, (jnp.minimum(chunk * CHUNK, size - CHUNK),)
             )

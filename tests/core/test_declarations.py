@@ -234,6 +234,8 @@ def test_functions_of_arrays_are_refused(function: Callable[..., Any]) -> None:
     refused(lambda: function(WEIGHT))
 
 
+# Python 3.13 reports what a C function's question for an attribute has swallowed: our error.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("function", [jax.lax.exp, jax.nn.relu])
 def test_primitives_name_the_class_at_least(function: Callable[..., Any]) -> None:
     """Where JAX does not ask, its own error has to do; older versions ask."""

@@ -43,11 +43,16 @@ def expected() -> dict[str, bytes]:
     return bits()
 
 
-def test_arrays_drawn_in_place(expected: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("indexed", [noise._INDEXED, 1])
+def test_arrays_drawn_in_place(
+    indexed: int, expected: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
     noise._large_program.cache_clear()
+    monkeypatch.setattr(noise, "_INDEXED", indexed)
     monkeypatch.setattr(noise, "_LARGE", 1)
     assert bits() == expected
     assert noise._large_program.cache_info().currsize == 3 * len(LARGE)
+    noise._large_program.cache_clear()
 
 
 def test_small_arrays_drawn_by_smaller_programs(

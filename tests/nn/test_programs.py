@@ -63,7 +63,7 @@ def layer_norm(p: Any, s: Any, x: Any) -> Any:
 
 def rms_norm(p: Any, s: Any, x: Any) -> Any:
     square = lax.square(x).mean(1, keepdims=True)
-    return x * (lax.rsqrt(square + EPS) * p["weight"])
+    return x * lax.rsqrt(square + EPS) * p["weight"]
 
 
 def group_norm(p: Any, s: Any, x: Any) -> Any:

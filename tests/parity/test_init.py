@@ -57,7 +57,9 @@ def test_one_distribution(name: str, arguments: dict[str, Any], shape: tuple[int
     assert ours.std() == pytest.approx(other.std(), rel=0.05)
     for end in (np.min, np.max):
         if "uniform" in name or name == "trunc_normal":
-            assert end(ours) == pytest.approx(end(other), abs=0.02 * np.ptp(other))
+            assert float(end(ours)) == pytest.approx(
+                float(end(other)), abs=0.02 * float(np.ptp(other))
+            )
 
 
 @pytest.mark.parametrize("name", "uniform normal trunc_normal xavier_uniform xavier_normal "
