@@ -73,14 +73,14 @@ def cold(spec: str, way: str, cfg: Config) -> list[Row]:
         Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before, start = memory("VmRSS"), now()
     contender = build(spec, cfg)
-    weights = contender.inits()[way](key)
+    draw = contender.inits()[way]
+    weights = draw(key)
     contender.ready(weights)
     first, peak = now() - start, memory("VmHWM")
     count, seconds = compiled["count"], compiled["seconds"]
     numbers = contender.count(weights)
     del weights
     key = jax.random.key(1)
-    draw = contender.inits()[way]
     start = now()
     contender.ready(draw(key))
     again = now() - start

@@ -24,6 +24,11 @@ TITLES = {
 }
 # With what is compared: the row of this contender, in the same table.
 BASES = ("hand", "hand, jit")
+# Where a ratio to it says something.
+COMPARED = {
+    *("first", "shapes", "forward", "train step", "a module", "a linear layer", "save", "load"),
+    *(f"{what}: {q}" for what in ("forward", "train step") for q in ("trace, lower", "compile")),
+}
 
 
 def render(data: dict[str, Any]) -> str:
@@ -76,9 +81,7 @@ def table(rows: list[Row]) -> list[str]:
     cells = {(one["spec"], one["quantity"]): one for one in rows}
     units = {one["quantity"]: one["unit"] for one in rows}
     base = next((name for name in BASES if name in specs), None)
-    compared = [
-        q for q in quantities if base and (base, q) in cells and units[q] in ("us", "ms", "s")
-    ]
+    compared = [q for q in quantities if q in COMPARED and (base, q) in cells]
     head = [""]
     for quantity in quantities:
         unit = f", {units[quantity]}" if units[quantity] not in ("", "x") else ""

@@ -292,7 +292,7 @@ def uses(model: Any) -> dict[str, Any]:
     other = jax.tree.structure(model)
     return {
         "bind": lambda: jax.tree.unflatten(structure, leaves),
-        "==, hashed": lambda: structure == other,
+        "==": lambda: structure == other,
         "hash": lambda: hash(structure),
     }
 

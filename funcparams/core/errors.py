@@ -46,7 +46,7 @@ class DeclarationAttributeError(DeclarationUseError, AttributeError):
     """An attribute of arrays was read from a declaration."""
 
 
-class UnboundError(FuncparamsError, TypeError):
+class UnboundError(FuncparamsError, TypeError, AttributeError):
     """A definition was called, or asked for what only a bound view has."""
 
 

@@ -73,7 +73,7 @@ def _write(value: Any, tokens: list[Any], seen: dict[int, int]) -> None:
         tokens.append((type(bound), 3))
         for part in (bound.func, bound.args, FrozenDict(bound.keywords)):
             _write(part, tokens, seen)
-    elif (compared := _compared(type(value))) is not None:
+    elif (compared := _compared(cast(Any, type(value)))) is not None:
         tokens.append((type(value), len(compared)))
         for name in compared:
             _write(getattr(value, name), tokens, seen)
