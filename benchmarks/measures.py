@@ -200,27 +200,24 @@ def compiled_size(compiled: Any) -> dict[str, float]:
     return found
 
 
-def lowering(spec: str, cfg: Config, rounds: int, compiles: bool) -> list[Row]:
-    """Trace, lower and compile a train step and a forward."""
+def lowering(spec: str, cfg: Config, compiles: bool) -> list[Row]:
+    """Trace, lower and compile a train step and a forward, each for the first time."""
     import jax
 
     rows: list[Row] = []
     for what in ("train step", "forward") if compiles else ("train step",):
-        seconds: list[float] = []
-        for _ in range(rounds):
-            contender = build(spec, cfg)  # a new one: nothing that a library keeps helps it
-            weights = contender.zeros()
-            if what == "train step":
-                batch = contender.input(inputs(cfg)), contender.input(targets(cfg))
-                arguments, lower = (contender.train_state(weights), batch), contender.lower_step
-            else:
-                x = contender.input(inputs(cfg))
-                arguments, lower = (contender.bind(weights), x), contender.lower_forward
-            jax.clear_caches()
-            gc.collect()
-            start = now()
-            lowered = lower(*arguments)
-            seconds.append(now() - start)
+        contender = build(spec, cfg)
+        weights, x = contender.zeros(), contender.input(inputs(cfg))
+        if what == "train step":
+            batch = x, contender.input(targets(cfg))
+            arguments, lower = (contender.train_state(weights), batch), contender.lower_step
+        else:
+            arguments, lower = (contender.bind(weights), x), contender.lower_forward
+        jax.clear_caches()  # zeros() and the train step before have traced some of it
+        gc.collect()
+        start = now()
+        lowered = lower(*arguments)
+        seconds = [now() - start]
         rows.append(row(spec, f"{what}: trace, lower", "s", seconds, layers=cfg.layers))
         if compiles:
             start = now()

@@ -27,7 +27,7 @@ BASES = ("hand", "hand, jit")
 # Where a ratio to it says something.
 COMPARED = {
     *("first", "shapes", "forward", "train step", "a module", "a linear layer", "save", "load"),
-    *(f"{what}: {q}" for what in ("forward", "train step") for q in ("trace, lower", "compile")),
+    *("trace, lower", "compile"),
 }
 
 
@@ -145,8 +145,8 @@ GROWING = (
     ("definitions", "bind", "modules", {}),
     ("definitions", "bind, first", "modules", {}),
     ("definitions", "hash, first", "modules", {}),
-    ("compile", "train step: trace, lower", "layers", {}),
-    ("compile", "train step: compile", "layers", {}),
+    ("compile", "trace, lower", "layers", {}),
+    ("compile", "compile", "layers", {}),
     ("dispatch", "forward", "layers", {}),
 )
 
@@ -160,7 +160,7 @@ def growth(data: dict[str, Any]) -> list[str]:
         for case in data["measures"].get(measure, {}).get("cases", ()):
             for one in case["rows"]:
                 sizes = one["size"]
-                if one["quantity"] != quantity or size not in sizes or _model(case) != "GPT":
+                if one["quantity"] != quantity or size not in sizes or not _fitted(case):
                     continue
                 if any(sizes.get(key) != value for key, value in fixed.items()):
                     continue
@@ -180,10 +180,9 @@ def growth(data: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _model(case: dict[str, Any]) -> str:
-    """Name the model of a case; definitions of many modules count with the GPT."""
-    first = case["case"].split()[0].strip(",")
-    return first if first in ("MLP", "convolutions") else "GPT"
+def _fitted(case: dict[str, Any]) -> bool:
+    """Tell whether a case is one of a series: sizes of the GPT, or many modules."""
+    return not case["case"].startswith(("MLP", "convolutions", "forward"))
 
 
 # Which case and quantities are drawn: the last case whose title begins so, and linear or not.

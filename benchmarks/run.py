@@ -180,22 +180,23 @@ def measure_definitions(plan: Plan) -> Iterator[tuple[str, list[Row]]]:
 
 
 def measure_compile(plan: Plan) -> Iterator[tuple[str, list[Row]]]:
-    plain = plan.have(*plan.jax(), "hand:onepass", "hand:twopass")
-    for layers in plan.of((2, 6), (2,)):
-        cfg = {"layers": layers}
-        specs = plain + [f"{s}+scan" for s in plan.jax()]
-        rounds = plan.of(2, 1)
+    everything = plan.have(*plan.jax(), "hand:onepass", "hand:twopass")
+    everything += [f"{library}+scan" for library in plan.jax()]
+    sizes = plan.of(
+        ((2, everything, 1), (6, everything, 2), (24, plan.jax(), 2)), ((2, everything, 1),)
+    )
+    for layers, specs, rounds in sizes:
+        cfg, compiles = {"layers": layers}, layers < 24
         jobs = {
-            s: lambda s=s, c=cfg, r=rounds: call("lowering", spec=s, cfg=c, rounds=r, compiles=True)
+            s: lambda s=s, c=cfg, k=compiles: call("lowering", spec=s, cfg=c, compiles=k)
             for s in specs
         }
-        yield Config(layers=layers).describe(), interleaved(jobs, 1)
-    if not plan.quick:
-        jobs = {
-            s: lambda s=s: call("lowering", spec=s, cfg={"layers": 24}, rounds=2, compiles=False)
-            for s in plan.jax()
-        }
-        yield Config(layers=24).describe(), interleaved(jobs, 1)
+        rows = interleaved(jobs, rounds)
+        for what in ("train step", "forward"):
+            chosen = [one for one in rows if one["quantity"].startswith(what)]
+            named = [{**one, "quantity": one["quantity"].partition(": ")[2]} for one in chosen]
+            if named:
+                yield f"{what}, {Config(layers=layers).describe()}", named
 
 
 TINY = {"width": 16, "length": 4, "batch": 1}

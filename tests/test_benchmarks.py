@@ -108,7 +108,7 @@ def test_measures_from_nothing() -> None:
 
 
 def test_measures_of_programs_and_files() -> None:
-    seen = quantities(measures.lowering("funcparams", MLP, rounds=1, compiles=True), "funcparams")
+    seen = quantities(measures.lowering("funcparams", MLP, compiles=True), "funcparams")
     assert seen["train step: operations"][0] > seen["forward: operations"][0] > 3
     seen = quantities(measures.checkpoint("funcparams", MLP, rounds=1), "funcparams")
     assert seen["file / parameters"][0] > 1
