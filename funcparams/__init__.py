@@ -1,5 +1,8 @@
 """funcparams: PyTorch's parameter management as pure functions over pytrees."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from funcparams.core.bind import state_of
 from funcparams.core.declarations import Buffer, Param
 from funcparams.core.definition import FrozenDict
@@ -37,6 +40,10 @@ from funcparams.select import (
     update,
 )
 from funcparams.summaries import summary
+
+if TYPE_CHECKING:
+    from funcparams import init as init
+    from funcparams import nn as nn
 
 __version__ = "0.1.0"
 
@@ -84,3 +91,10 @@ __all__ = [
     "untie",
     "update",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `fp.init` and `fp.nn` on first use: they are the larger part of the package."""
+    if name in ("init", "nn"):
+        return importlib.import_module(f"funcparams.{name}")
+    raise AttributeError(f"module 'funcparams' has no attribute {name!r}")
