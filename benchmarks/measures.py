@@ -257,6 +257,7 @@ def ready_to_run(specs: list[str], cfg: Config, training: bool) -> dict[str, lis
 
 def _host_time(contender: Contender, calls: int, call: Callable[[], Any]) -> float:
     """Time the calls alone: what came before has finished, and nobody waits for the result."""
+    contender.ready(call())  # what ran before has used the processor's caches
     total = 0.0
     for _ in range(calls):
         start = now()
@@ -267,11 +268,22 @@ def _host_time(contender: Contender, calls: int, call: Callable[[], Any]) -> flo
 
 
 def _throughput(contender: Contender, calls: int, call: Callable[[], Any]) -> float:
+    contender.ready(call())
     start = now()
     for _ in range(calls):
         result = call()
     contender.ready(result)
     return (now() - start) / calls
+
+
+def rounds_of(runs: dict[Any, Callable[[], Any]], rounds: int) -> dict[Any, list[float]]:
+    """Call what measures, in turn, in the other order every other round; give all values."""
+    seen: dict[Any, list[float]] = {key: [] for key in runs}
+    for number in range(rounds):
+        with no_collector():
+            for key in list(runs) if number % 2 == 0 else list(runs)[::-1]:
+                seen[key].append(runs[key]())
+    return seen
 
 
 def running(
@@ -282,54 +294,55 @@ def running(
     With `host` it is what a call costs the caller, in us, at sizes at which nothing is computed;
     else what a call takes from beginning to end, in ms.
     """
-    made = ready_to_run(specs, cfg, training)
-    quantities = ("forward", "train step") if training else ("forward",)
-    seen: dict[tuple[str, str], list[float]] = {(s, q): [] for s in specs for q in quantities}
     clock, unit, factor = (_host_time, "us", 1e6) if host else (_throughput, "ms", 1e3)
-    for number in range(rounds):
-        for spec in specs if number % 2 == 0 else specs[::-1]:
-            contender, handle, _, batch = entry = made[spec]
+    runs: dict[tuple[str, str], Callable[[], float]] = {}
+    for spec, entry in ready_to_run(specs, cfg, training).items():
+        contender, handle, _, batch = entry
 
-            def step(entry: Any = entry) -> Any:
-                entry[2], loss = entry[0].train_step(entry[2], entry[3])
-                return loss
+        def step(entry: list[Any] = entry) -> Any:
+            entry[2], loss = entry[0].train_step(entry[2], entry[3])
+            return loss
 
-            with no_collector():
-                if training:
-                    seen[spec, "train step"].append(factor * clock(contender, calls, step))
-                call = lambda c=contender, h=handle, x=batch[0]: c.forward(h, x)  # noqa: E731
-                seen[spec, "forward"].append(factor * clock(contender, calls, call))
-    size = {"layers": cfg.layers}
-    return [row(spec, quantity, unit, values, **size) for (spec, quantity), values in seen.items()]
+        def forward(contender: Any = contender, handle: Any = handle, x: Any = batch[0]) -> Any:
+            return contender.forward(handle, x)
+
+        runs[spec, "forward"] = lambda c=contender, f=forward: factor * clock(c, calls, f)
+        if training:
+            runs[spec, "train step"] = lambda c=contender, f=step: factor * clock(c, calls, f)
+    seen = rounds_of(runs, rounds)
+    return [
+        row(spec, quantity, unit, values, layers=cfg.layers)
+        for (spec, quantity), values in seen.items()
+    ]
 
 
 def eager(libraries: list[str], modules: int, rounds: int, calls: int) -> list[Row]:
     """Time calls without jit: modules that multiply once, and an MLP of each library's layers."""
-    cfg = Config(model="mlp", layers=10, width=16, batch=1)
-    runs: dict[tuple[str, str], tuple[Contender, Any, Any, int]] = {}
     from benchmarks.models import canonical
+
+    cfg = Config(model="mlp", layers=10, width=16, batch=1)
+    runs: dict[tuple[str, str], Callable[[], float]] = {}
+
+    def add(name: str, contender: Contender, many: tuple[Any, Any], layers: Any, x: Any) -> None:
+        for what, function, given, count in (
+            ("a module", *many, modules),
+            ("a linear layer", layers, x, cfg.layers),
+        ):
+            call = lambda f=function, x=given: f(x)  # noqa: E731
+            runs[name, what] = lambda c=contender, f=call, n=count: (
+                1e6 / n * _throughput(c, calls, f)
+            )
 
     for library in libraries:
         contender, module = build(library, cfg), module_of(library)
         weights, x = contender.load(*canonical(cfg)), contender.input(inputs(cfg))
-        runs[library, "a module"] = contender, *module.scales(modules), modules
-        runs[library, "a linear layer"] = contender, contender.eager(weights), x, cfg.layers
+        add(library, contender, module.scales(modules), contender.eager(weights), x)
         if library == "funcparams":
-            name, (params, state) = "funcparams, bound once", weights
-            view = contender.model.bind(params, state)  # pyright: ignore
-            runs[name, "a module"] = contender, *module.bound_scales(modules), modules
-            runs[name, "a linear layer"] = contender, view, x, cfg.layers
-    seen: dict[tuple[str, str], list[float]] = {key: [] for key in runs}
-    for contender, function, x, _ in runs.values():
-        for _ in range(3):
-            contender.ready(function(x))
-    for number in range(rounds):
-        for key in list(runs) if number % 2 == 0 else list(runs)[::-1]:
-            contender, function, x, count = runs[key]
-            with no_collector():
-                taken = _throughput(contender, calls, lambda f=function, x=x: f(x))
-            seen[key].append(taken * 1e6 / count)
-    return [row(library, what, "us", values) for (library, what), values in seen.items()]
+            view = contender.model.bind(*weights)  # pyright: ignore
+            add(f"{library}, bound once", contender, module.bound_scales(modules), view, x)
+    rounds_of(runs, 1)
+    seen = rounds_of(runs, rounds)
+    return [row(name, what, "us", values) for (name, what), values in seen.items()]
 
 
 def retraces(cfg: Config, calls: int) -> dict[str, int]:

@@ -245,7 +245,7 @@ def measure_steady(plan: Plan) -> Iterator[tuple[str, list[Row]]]:
 
 
 def measure_eager(plan: Plan) -> Iterator[tuple[str, list[Row]]]:
-    rows = call("eager", libraries=plan.libraries, modules=100, rounds=plan.of(15, 7), calls=5)
+    rows = call("eager", libraries=plan.libraries, modules=100, rounds=plan.of(15, 7), calls=10)
     yield "100 modules that multiply once; 10 linear layers of width 16", rows
 
 

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from jax import lax
 
+from examples import digits
+from funcparams import nn
 from funcparams.nn.moments import moments, scaled
 from tests.models import GPT, ConvNet, halve
 
@@ -164,3 +166,49 @@ def test_gradients_of_conv_net() -> None:
     assert operations(grads[0], params, state, IMAGES) == operations(
         grads[1], params, state, IMAGES
     )
+
+
+# The network of the main job
+
+
+def digits_net(p: Any, state: Any, x: jax.Array, training: bool) -> tuple[jax.Array, Any]:
+    shared, pool = p["body"]["0"]["conv"], nn.MaxPool2d(2)
+
+    def residual(x: jax.Array) -> jax.Array:
+        return x + jax.nn.relu(convolution(shared, x, 1))
+
+    new: Any = {"stem": {}, "body": {}}
+    x = convolution(p["stem"]["0"], x, 2)
+    x, new["stem"]["1"] = batch_norm(p["stem"]["1"], state["stem"]["1"], x, training)
+    x = residual(jax.nn.relu(x))
+    x, new["body"]["1"] = batch_norm(p["body"]["1"], state["body"]["1"], x, training)
+    x = residual(pool.apply({}, x))
+    x, new["body"]["4"] = batch_norm(p["body"]["4"], state["body"]["4"], x, training)
+    x = jax.nn.relu(linear(p["head"]["1"], x.reshape(x.shape[0], -1)))
+    return linear(p["head"]["4"], x), new
+
+
+def convolution(p: Any, x: jax.Array, padding: int) -> jax.Array:
+    y = lax.conv_general_dilated(x, p["weight"], (1, 1), [(padding, padding)] * 2)
+    return y + p["bias"][:, None, None] if "bias" in p else y
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_digits_net(training: bool) -> None:
+    # Dropout is compared in tests/nn/test_programs.py: its keys come from its name.
+    model = digits.LeNet(channels=4).replace({"head.3": nn.Identity()})
+    params, state = model.init(KEY), model.init_state()
+
+    def ours(params: Any, state: Any, x: Any) -> Any:
+        return model.apply_with_state(params, state, x, training=training)
+
+    def by_hand(params: Any, state: Any, x: Any) -> Any:
+        return digits_net(params, state, x, training)
+
+    for one, two in zip(
+        jax.tree.leaves(ours(params, state, IMAGES)),
+        jax.tree.leaves(by_hand(params, state, IMAGES)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
+    assert operations(ours, params, state, IMAGES) == operations(by_hand, params, state, IMAGES)
