@@ -55,8 +55,15 @@ class constant(Fixed):
                 f"constant(val): expected a number, got {value!r}, a {type(value).__name__}.\n"
                 "  For an array of values use init.array(values)."
             )
-        # One nan object, for tuples compare by identity first: so a constant of it equals another.
+        # One nan object, whose hash is that of its identity.
         object.__setattr__(self, "val", math.nan if value != value else value)
+
+    def __eq__(self, other: object) -> bool:
+        # A tuple compares by identity first, so nan equals nan; Python 3.13's own __eq__ does not.
+        return isinstance(other, constant) and (self.val,) == (other.val,)
+
+    def __hash__(self) -> int:
+        return hash((self.val,))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (constant, (self.val,))
