@@ -15,7 +15,7 @@ from jax import lax
 
 from examples import digits
 from funcparams import nn
-from funcparams.nn.moments import moments, scaled
+from funcparams.nn.norm.moments import moments, scaled
 from tests.models import GPT, ConvNet, halve
 
 KEY = jax.random.key(0)

@@ -22,16 +22,36 @@ References:
     [torch.nn](https://docs.pytorch.org/docs/stable/nn.html)
 """
 
-from funcparams.nn.adaptive import (
-    AdaptiveAvgPool1d,
-    AdaptiveAvgPool2d,
-    AdaptiveAvgPool3d,
-    AdaptiveMaxPool1d,
-    AdaptiveMaxPool2d,
-    AdaptiveMaxPool3d,
+from funcparams.nn.activation import (
+    CELU,
+    ELU,
+    GELU,
+    GLU,
+    SELU,
+    Hardshrink,
+    Hardsigmoid,
+    Hardswish,
+    Hardtanh,
+    LeakyReLU,
+    LogSigmoid,
+    LogSoftmax,
+    Mish,
+    PReLU,
+    ReLU,
+    ReLU6,
+    RReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softmax2d,
+    Softmin,
+    Softplus,
+    Softshrink,
+    Softsign,
+    Tanh,
+    Tanhshrink,
+    Threshold,
 )
-from funcparams.nn.avgpool import AvgPool1d, AvgPool2d, AvgPool3d
-from funcparams.nn.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from funcparams.nn.checks import ArgumentError, InputError, InputTypeError
 from funcparams.nn.containers import Function, Sequential
 from funcparams.nn.conv import Conv1d, Conv2d, Conv3d
@@ -45,37 +65,22 @@ from funcparams.nn.dropout import (
 )
 from funcparams.nn.embedding import Embedding
 from funcparams.nn.linear import Bilinear, Identity, Linear
-from funcparams.nn.maxpool import MaxPool1d, MaxPool2d, MaxPool3d
-from funcparams.nn.norm import GroupNorm, LayerNorm, RMSNorm
-from funcparams.nn.rectifier import (
-    CELU,
-    ELU,
-    SELU,
-    Hardtanh,
-    LeakyReLU,
-    PReLU,
-    ReLU,
-    ReLU6,
-    RReLU,
-    Threshold,
+from funcparams.nn.norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, GroupNorm, LayerNorm, RMSNorm
+from funcparams.nn.pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveAvgPool3d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AdaptiveMaxPool3d,
+    AvgPool1d,
+    AvgPool2d,
+    AvgPool3d,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
 )
 from funcparams.nn.shape import Flatten, Unflatten
-from funcparams.nn.sigmoid import (
-    GELU,
-    Hardshrink,
-    Hardsigmoid,
-    Hardswish,
-    LogSigmoid,
-    Mish,
-    Sigmoid,
-    SiLU,
-    Softplus,
-    Softshrink,
-    Softsign,
-    Tanh,
-    Tanhshrink,
-)
-from funcparams.nn.softmax import GLU, LogSoftmax, Softmax, Softmax2d, Softmin
 
 __all__ = [
     "CELU",

@@ -12,7 +12,7 @@ import pytest
 
 import funcparams as fp
 from funcparams import nn
-from funcparams.nn.moments import moments
+from funcparams.nn.norm.moments import moments
 
 KEY = jax.random.key(0)
 X = np.random.RandomState(0).randn(16, 8, 32)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import funcparams as fp
 from funcparams import nn
-from funcparams.nn.windows import Window, maxima, sums
+from funcparams.nn.pooling.windows import Window, maxima, sums
 
 X = np.random.RandomState(0).randn(2, 3, 6, 8).astype(np.float32)
 

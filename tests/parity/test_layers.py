@@ -60,6 +60,13 @@ def named(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def leaves(output: Any) -> list[Any]:
+    """Give the tensors of an output, in order; None is none."""
+    if isinstance(output, tuple | list):
+        return [leaf for each in output for leaf in leaves(each)]
+    return [] if output is None else [output]
+
+
 def check(what: str, ours: Any, theirs: Any, tolerance: float) -> None:
     """Compare two arrays by their largest difference, relative to the largest number."""
     ours, theirs = np.asarray(ours), theirs.detach().numpy()
@@ -74,30 +81,44 @@ def compare(case: Case, training: bool, dtype: Any, tolerance: float) -> None:
     params = case.arrays(model.abstract(), dtype)
     state = case.arrays(model.abstract_state(), dtype)
     inputs = case.inputs(dtype)
-    looked_up = isinstance(case.values, int)  # no derivatives by integers
+    integers = case.integers  # no derivatives by these
 
-    module = case.make_torch(torch.nn).to(getattr(torch, np.dtype(dtype).name)).train(training)
+    module = case.make_torch(torch).to(getattr(torch, np.dtype(dtype).name)).train(training)
     arrays = {**named(params), **named(state)}
     module.load_state_dict({name: torch.tensor(value) for name, value in arrays.items()})
-    given = [torch.tensor(to_torch(case, x)).requires_grad_(not looked_up) for x in inputs]
-    theirs = module(*given)
-    cotangent = np.asarray(np.random.RandomState(1).randn(*theirs.shape), dtype)
-    theirs.backward(torch.tensor(cotangent))
+    given = [
+        torch.tensor(to_torch(case, x)).requires_grad_(not integer)
+        for x, integer in zip(inputs, integers, strict=True)
+    ]
+    theirs = leaves(case.call_torch(torch, module, given))
+    rng = np.random.RandomState(1)
+    cotangents = [np.asarray(rng.randn(*y.shape), dtype) for y in theirs]
+    pulled = [i for i, y in enumerate(theirs) if y.requires_grad]
+    torch.autograd.backward(
+        [theirs[i] for i in pulled], [torch.tensor(cotangents[i]) for i in pulled]
+    )
 
     def run(params: Any, inputs: Any) -> Any:
-        y, new = model.apply_with_state(params, state, *inputs, training=training)
-        return (y * from_torch(case, cotangent)).sum(), (y, new)
+        y, new = model.apply_with_state(params, state, *inputs, training=training, **case.keywords)
+        ys = jax.tree.leaves(y)
+        assert len(ys) == len(theirs)
+        total = sum((ys[i] * from_torch(case, cotangents[i])).sum() for i in pulled)
+        return total, (ys, new)
 
-    differentiate = jax.value_and_grad(run, 0 if looked_up else (0, 1), has_aux=True)
-    (_, (ours, new)), gradients = jax.jit(differentiate)(params, inputs)
-    of_params, of_inputs = (gradients, []) if looked_up else gradients
+    differentiate = jax.value_and_grad(run, (0, 1), has_aux=True, allow_int=True)
+    (_, (ours, new)), (of_params, of_inputs) = jax.jit(differentiate)(params, inputs)
 
-    assert ours.dtype == dtype
-    check("output", to_torch(case, ours), theirs, tolerance)
+    for index, (mine, wanted) in enumerate(zip(ours, theirs, strict=True)):
+        assert mine.dtype == dtype or not wanted.is_floating_point()
+        check(f"output {index}", to_torch(case, mine), wanted, tolerance)
     for name, parameter in module.named_parameters():
-        check(f"gradient of {name}", named(of_params)[name], parameter.grad, tolerance)
+        wanted = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        check(f"gradient of {name}", named(of_params)[name], wanted, tolerance)
     for index, gradient in enumerate(of_inputs):
+        if integers[index]:
+            continue
         wanted = given[index].grad
+        wanted = torch.zeros_like(given[index]) if wanted is None else wanted
         check(f"gradient of input {index}", to_torch(case, gradient), wanted, tolerance)
     assert named(new).keys() == dict(module.named_buffers()).keys()
     for name, buffer in module.named_buffers():
@@ -117,7 +138,7 @@ def test_float32(case: Case, training: bool) -> None:
 
 @pytest.mark.parametrize("case", IN_TORCH, ids=lambda case: case.name)
 def test_names_shapes_order_and_text(case: Case) -> None:
-    model, module = case.make(), case.make_torch(torch.nn)
+    model, module = case.make(), case.make_torch(torch)
     ours = [(name, value.shape) for name, value in model.named_parameters()]
     assert ours == [(name, tuple(value.shape)) for name, value in module.named_parameters()]
     ours = [(name, value.shape) for name, value in model.named_buffers()]

@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from funcparams import init
 from funcparams.module import Module, param
 from funcparams.nn.checks import ArgumentError, InputError, number, title, whole, wholes
-from funcparams.nn.moments import measured, moments, scaled
+from funcparams.nn.norm.moments import measured, moments, scaled
 
 
 class LayerNorm(Module):

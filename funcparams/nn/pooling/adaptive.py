@@ -10,10 +10,10 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from funcparams.module import Module
-from funcparams.nn.avgpool import divided
 from funcparams.nn.checks import ArgumentError, array, floating, spatial_axes, whole, widened
-from funcparams.nn.maxpool import refuse_indices
-from funcparams.nn.windows import adaptive_bounds, maxima, totals, uneven
+from funcparams.nn.pooling.avgpool import divided
+from funcparams.nn.pooling.maxpool import refuse_indices
+from funcparams.nn.pooling.windows import adaptive_bounds, maxima, totals, uneven
 
 Output: TypeAlias = int | Sequence[int | None] | None
 

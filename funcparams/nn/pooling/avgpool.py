@@ -12,8 +12,8 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from funcparams.nn.checks import ArgumentError, floating, number, spatial_axes, widened
-from funcparams.nn.pool import Pool, Sizes
-from funcparams.nn.windows import Window, sums
+from funcparams.nn.pooling.pool import Pool, Sizes
+from funcparams.nn.pooling.windows import Window, sums
 
 
 class _AvgPool(Pool):

@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from funcparams import init
 from funcparams.module import Module, buffer, param
 from funcparams.nn.checks import AXES, InputError, layout, number, title, whole
-from funcparams.nn.moments import measured, moments, scaled
+from funcparams.nn.norm.moments import measured, moments, scaled
 
 
 class _BatchNorm(Module):

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from funcparams.module import Module
+from funcparams.nn.activation.rectifier import clamp
 from funcparams.nn.checks import ArgumentError, choice, floating, number
-from funcparams.nn.rectifier import clamp
 
 
 class Sigmoid(Module):

@@ -10,7 +10,7 @@ from jax import lax
 
 from funcparams.module import Module
 from funcparams.nn.checks import ArgumentError, InputError, title, wholes
-from funcparams.nn.windows import Window
+from funcparams.nn.pooling.windows import Window
 
 Sizes: TypeAlias = int | Sequence[int]
 

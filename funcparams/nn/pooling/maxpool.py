@@ -11,8 +11,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from funcparams.nn.checks import ArgumentError, array, spatial_axes
-from funcparams.nn.pool import Pool, Sizes
-from funcparams.nn.windows import maxima
+from funcparams.nn.pooling.pool import Pool, Sizes
+from funcparams.nn.pooling.windows import maxima
 
 
 class _MaxPool(Pool):

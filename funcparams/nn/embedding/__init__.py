@@ -1,0 +1,5 @@
+"""Tables of rows that are looked up by index."""
+
+from funcparams.nn.embedding.table import Embedding
+
+__all__ = ["Embedding"]

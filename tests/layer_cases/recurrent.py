@@ -1,0 +1,7 @@
+"""Recurrent layers."""
+
+from __future__ import annotations
+
+from tests.layer_cases.case import Case
+
+RECURRENT: list[Case] = []
