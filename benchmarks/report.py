@@ -69,7 +69,6 @@ def render(data: dict[str, Any]) -> str:
             "Exponents p of a fit of `size^p` to the medians.",
             "",
             *exponents,
-            "",
         ]
     return "\n".join(lines)
 
@@ -152,32 +151,46 @@ GROWING = (
 
 
 def growth(data: dict[str, Any]) -> list[str]:
-    """Make the table of exponents, over all cases in which one size differs."""
-    columns: list[str] = []
-    found: dict[str, dict[str, float]] = {}
-    for measure, quantity, size, fixed in GROWING:
-        points: dict[str, dict[float, float]] = {}
-        for case in data["measures"].get(measure, {}).get("cases", ()):
-            for one in case["rows"]:
-                sizes = one["size"]
-                if one["quantity"] != quantity or size not in sizes or not _fitted(case):
-                    continue
-                if any(sizes.get(key) != value for key, value in fixed.items()):
-                    continue
-                points.setdefault(one["spec"], {})[sizes[size]] = statistics.median(one["values"])
-        column = f"{TITLES[measure]}: {quantity}, by {size}"
-        for spec, seen in points.items():
-            if len(seen) > 1 and min(seen.values()) > 0:
-                found.setdefault(spec, {})[column] = exponent(list(seen.items()))
-                columns += [column] if column not in columns else []
-    if not found:
-        return []
-    specs = list(found)
-    lines = [_line(["", *specs]), _line(["---", *["---:"] * len(specs)])]
-    for column in columns:
-        values = [found[spec].get(column) for spec in specs]
-        lines.append(_line([column, *("" if v is None else f"{v:.2f}" for v in values)]))
+    """Make a table of exponents a measure, over all cases in which one size differs."""
+    lines: list[str] = []
+    for measure in dict.fromkeys(measure for measure, *_ in GROWING):
+        columns = {
+            f"{quantity}, by {size}": _exponents(data, measure, quantity, size, fixed)
+            for of, quantity, size, fixed in GROWING
+            if of == measure
+        }
+        columns = {column: found for column, found in columns.items() if found}
+        specs = list(dict.fromkeys(spec for found in columns.values() for spec in found))
+        if not specs:
+            continue
+        lines += [f"**{TITLES[measure]}**", "", _line(["", *columns])]
+        lines.append(_line(["---", *["---:"] * len(columns)]))
+        for spec in specs:
+            cells = [found.get(spec) for found in columns.values()]
+            name = f"**{spec}**" if spec.startswith("funcparams") else spec
+            lines.append(_line([name, *("" if cell is None else f"{cell:.2f}" for cell in cells)]))
+        lines.append("")
     return lines
+
+
+def _exponents(
+    data: dict[str, Any], measure: str, quantity: str, size: str, fixed: dict[str, Any]
+) -> dict[str, float]:
+    """Fit one quantity's growth with one size, for each contender that was measured at several."""
+    points: dict[str, dict[float, float]] = {}
+    for case in data["measures"].get(measure, {}).get("cases", ()):
+        for one in case["rows"]:
+            sizes = one["size"]
+            if one["quantity"] != quantity or size not in sizes or not _fitted(case):
+                continue
+            if all(sizes.get(key) == value for key, value in fixed.items()):
+                middle = statistics.median(one["values"])
+                points.setdefault(one["spec"], {})[sizes[size]] = middle
+    return {
+        spec: exponent(list(seen.items()))
+        for spec, seen in points.items()
+        if len(seen) > 1 and min(seen.values()) > 0
+    }
 
 
 def _fitted(case: dict[str, Any]) -> bool:
