@@ -3,6 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from funcparams.checkpoint import Entry, Loaded, Report, load_state_dict, state_dict
 from funcparams.core.bind import state_of
 from funcparams.core.declarations import Buffer, Param
 from funcparams.core.definition import FrozenDict
@@ -23,7 +24,7 @@ from funcparams.core.errors import (
     UnboundError,
 )
 from funcparams.core.nodes import Parametrization, Ref
-from funcparams.edit import reinit, subtree, tie, untie
+from funcparams.edit import materialize, parametrize, reinit, subtree, tie, untie
 from funcparams.lift import assign_state, pure, remat
 from funcparams.module import Module, buffer, param
 from funcparams.select import (
@@ -44,6 +45,8 @@ from funcparams.summaries import summary
 if TYPE_CHECKING:
     from funcparams import init as init
     from funcparams import nn as nn
+    from funcparams import parametrizations as parametrizations
+    from funcparams import testing as testing
 
 __version__ = "0.1.0"
 
@@ -53,17 +56,20 @@ __all__ = [
     "DeclarationUseError",
     "DefinitionNameError",
     "DefinitionTypeError",
+    "Entry",
     "FrozenDict",
     "FuncparamsError",
     "InitializerError",
     "KeyArgumentError",
     "KeyRequiredError",
+    "Loaded",
     "MismatchError",
     "Module",
     "Names",
     "Param",
     "Parametrization",
     "Ref",
+    "Report",
     "SealedError",
     "SelectionError",
     "SharingError",
@@ -76,12 +82,16 @@ __all__ = [
     "combine",
     "flatten",
     "label",
+    "load_state_dict",
     "mask",
+    "materialize",
     "param",
+    "parametrize",
     "partition",
     "pure",
     "reinit",
     "remat",
+    "state_dict",
     "state_of",
     "subtree",
     "summary",
@@ -94,7 +104,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import `fp.init` and `fp.nn` on first use: they are the larger part of the package."""
-    if name in ("init", "nn"):
+    """Import the larger part of the package on first use: `fp.init`, `fp.nn` and others."""
+    if name in ("init", "nn", "parametrizations", "testing"):
         return importlib.import_module(f"funcparams.{name}")
     raise AttributeError(f"module 'funcparams' has no attribute {name!r}")
