@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import check, contender, measures, report, run, verify, worker
+from benchmarks import check, contender, coverage, measures, report, run, verify, worker
 from benchmarks.models import Config, canonical, canonical_count
 
 MLP = Config(model="mlp", layers=2, width=4, batch=2)
@@ -217,3 +218,15 @@ def test_what_is_unknown_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "invalid choice" in capsys.readouterr().err
     with pytest.raises(run.Failed, match="no_such_measure"):
         run.call("no_such_measure")
+
+
+# The table of all layers
+
+
+def test_the_table_of_layers_is_up_to_date() -> None:
+    rows = [line.split("|")[1:3] for line in coverage.PAGE.read_text().splitlines()]
+    shown = {row[0].strip(): row[1].strip(" `") for row in rows if len(row) == 2}
+    del shown["torch.nn"], shown["---"]
+    assert len(shown) > 140
+    library = importlib.import_module("funcparams.nn")
+    assert shown == {name: coverage.member(library, name) for name in shown}
