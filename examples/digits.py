@@ -4,13 +4,15 @@
     python examples/digits.py
 
 trains a small LeNet on scikit-learn's 1,797 scanned digits of 8 x 8 pixels, keeps a quarter of them
-aside for the test, saves a checkpoint, reads it back, and draws what came of it.
+aside for the test, saves a checkpoint, reads it back, and draws what came of it. After each epoch
+it saves where it stands: a run that was killed goes on with --resume, to the same bits.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -95,16 +97,17 @@ def shifted(key: jax.Array, images: jax.Array) -> jax.Array:
 
 
 def train(
-    model: LeNet, images: np.ndarray, labels: np.ndarray, seed: int, epochs: int, freeze: bool
+    model: LeNet, images: np.ndarray, labels: np.ndarray, args: argparse.Namespace
 ) -> tuple[dict[str, Any], dict[str, Any], np.ndarray]:
     """Give params, state, and the losses (epochs, steps)."""
-    init_key, train_key = jax.random.split(jax.random.key(seed))
+    epochs = args.epochs
+    init_key, train_key = jax.random.split(jax.random.key(args.seed))
     params, state = model.init(init_key), model.init_state()
 
     # Two trees of one structure with None in the holes. Gradients and the optimizer see `tuned`
     # alone, so nothing moves what is frozen, not even weight decay. (The stem's random filters do
     # well enough. With pretrained ones, these lines would be the same.)
-    if freeze:
+    if args.freeze:
         frozen, tuned = fp.partition(params, "stem.**")
     else:
         tuned, frozen = fp.partition(params, "**")
@@ -138,19 +141,56 @@ def train(
         tuned = optax.apply_updates(tuned, updates)
         return tuned, new_state, opt_state, jnp.stack([loss, accuracy])
 
-    shuffle = np.random.default_rng(seed)
-    history: list[jax.Array] = []
-    for _ in (bar := tqdm(range(epochs), unit="epoch")):
-        for rows in shuffle.permutation(len(images))[: steps * batch].reshape(steps, batch):
-            key = jax.random.fold_in(train_key, len(history))
-            tuned, state, opt_state, metrics = step(
-                tuned, state, opt_state, frozen, images[rows], labels[rows], key
+    losses = np.full((epochs, steps), np.nan, np.float32)
+    run = tuned, state, opt_state, losses  # all that changes from epoch to epoch
+    begun = {"seed": args.seed, "epochs": epochs, "freeze": args.freeze}
+    with manager(args) as kept:
+        first, run = resumed(kept, begun, run)
+        for epoch in (bar := tqdm(range(first, epochs), initial=first, total=epochs, unit="epoch")):
+            tuned, state, opt_state, losses = run
+            # Order and keys come of the numbers of epoch and step: a resumed run has the same.
+            order = np.random.default_rng([args.seed, epoch]).permutation(len(images))
+            metrics: list[jax.Array] = []
+            for index, rows in enumerate(order[: steps * batch].reshape(steps, batch)):
+                key = jax.random.fold_in(train_key, epoch * steps + index)
+                tuned, state, opt_state, measured = step(
+                    tuned, state, opt_state, frozen, images[rows], labels[rows], key
+                )
+                metrics.append(measured)
+            # To print a number is to wait for it: once an epoch, not once a step.
+            losses[epoch], accuracies = np.array(metrics).T
+            loss, accuracy = losses[epoch].mean(), accuracies.mean()
+            bar.set_postfix(loss=f"{loss:.4f}", accuracy=f"{accuracy:.2%}")
+            run = tuned, state, opt_state, losses
+            save = ocp.args.Composite(
+                run=ocp.args.StandardSave(run), begun=ocp.args.JsonSave(begun)
             )
-            history.append(metrics)
-        # To print a number is to wait for it: once an epoch, not once a step.
-        loss, accuracy = np.mean(history[-steps:], axis=0)
-        bar.set_postfix(loss=f"{loss:.4f}", accuracy=f"{accuracy:.2%}")
-    return fp.combine(tuned, frozen), state, np.array(history)[:, 0].reshape(epochs, steps)
+            kept.save(epoch + 1, args=save)
+    tuned, state, _, losses = run
+    return fp.combine(tuned, frozen), state, losses
+
+
+def manager(args: argparse.Namespace) -> ocp.CheckpointManager:
+    """Open the folder of the run's checkpoints; without --resume what is in it is deleted."""
+    folder = (args.out / "training").resolve()
+    if not args.resume:
+        shutil.rmtree(folder, ignore_errors=True)
+    # Not in the background: the arrays that are written are lent to the next step.
+    options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
+    return ocp.CheckpointManager(folder, options=options)
+
+
+def resumed(kept: ocp.CheckpointManager, begun: dict[str, Any], run: Any) -> tuple[int, Any]:
+    """Give how many epochs are done, and where the run stands after them."""
+    done = kept.latest_step()
+    if done is None:
+        return 0, run
+    before = kept.restore(done, args=ocp.args.Composite(begun=ocp.args.JsonRestore()))["begun"]
+    if before != begun:
+        raise SystemExit(f"--resume: the run was begun with {before}, and is now given {begun}")
+    restore = ocp.args.Composite(run=ocp.args.StandardRestore(jax.tree.map(np.asarray, run)))
+    tuned, state, opt_state, losses = kept.restore(done, args=restore)["run"]
+    return done, (*jax.tree.map(jnp.asarray, (tuned, state, opt_state)), np.array(losses))
 
 
 # 4. The picture.
@@ -201,6 +241,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=30, help="how often to see all images [30]")
     parser.add_argument("--out", type=Path, default="out", help="where to write [out]")
     parser.add_argument("--freeze", action="store_true", help="leave the stem as it was drawn")
+    parser.add_argument("--resume", action="store_true", help="go on where a killed run stood")
     args = parser.parse_args(argv)
     if not 0 <= args.seed < 2**32:
         parser.error(f"argument --seed: expected 0 to {2**32 - 1}, got {args.seed}")
@@ -220,7 +261,7 @@ def main(argv: list[str] | None = None) -> None:
     print(fp.summary(model))  # from the declarations alone: no array exists yet
 
     images, test_images, labels, test_labels = load()
-    params, state, losses = train(model, images, labels, args.seed, args.epochs, args.freeze)
+    params, state, losses = train(model, images, labels, args)
 
     # Inference is the same pure function: `training` is False where nothing is said.
     logits = jax.jit(model.apply)(params, test_images, state=state)

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -45,7 +46,7 @@ def digits() -> ModuleType:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_examples_are_short(example: Path) -> None:
-    assert len(example.read_text().splitlines()) < 250
+    assert len(example.read_text().splitlines()) < 300
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
@@ -98,7 +99,7 @@ def test_digits_prints_what_it_does(trained: tuple[bool, str, Path], digits: Mod
 
 def test_digits_writes_a_picture_and_a_checkpoint(trained: tuple[bool, str, Path]) -> None:
     _, _, out = trained
-    assert sorted(path.name for path in out.iterdir()) == ["digits", "digits.png"]
+    assert sorted(path.name for path in out.iterdir()) == ["digits", "digits.png", "training"]
     picture = (out / "digits.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
     assert len(picture) > 50_000
@@ -122,6 +123,33 @@ def test_digits_freezes_the_stem_and_nothing_else(
     # Buffers are no parameters: the frozen norm goes on averaging what it sees.
     assert int(saved["state"]["stem"]["1"]["num_batches_tracked"]) == 1347 // 64
     assert saved["params"]["body"]["3"] == fp.Ref(".0")
+
+
+def test_digits_goes_on_after_a_kill_to_the_same_bits(tmp_path: Path) -> None:
+    example = str(ROOT / "examples" / "digits.py")
+    options = ["--epochs", "2", "--seed", "7"]
+    whole = run(example, *options, "--out", "whole", folder=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, example, *options, "--out", "killed"]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE) as killed:
+        while not (tmp_path / "killed" / "training" / "1").exists():
+            assert killed.poll() is None, "it ended before it could be killed"
+            time.sleep(0.02)
+        killed.kill()
+    assert not (tmp_path / "killed" / "digits").exists()
+    again = run(example, *options, "--out", "killed", "--resume", folder=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.replace("killed/", "whole/") == whole.stdout
+    trees = []
+    with ocp.StandardCheckpointer() as checkpointer:
+        for name in ("whole", "killed"):
+            trees.append(jax.tree.leaves(checkpointer.restore(tmp_path / name / "digits")))
+    for one, two in zip(*trees, strict=True):
+        np.testing.assert_array_equal(one, two)
+    other = run(example, "--epochs", "3", "--out", "killed", "--resume", folder=tmp_path)
+    assert other.returncode == 1
+    assert "--resume: the run was begun with {" in other.stderr
 
 
 def test_digits_split_is_fixed_and_honest(digits: ModuleType) -> None:
@@ -172,7 +200,7 @@ def test_digits_marks_wrong_answers(digits: ModuleType, tmp_path: Path) -> None:
         (["--out", "file/below"], "argument --out: cannot write to file/below: Not a directory"),
         (["--out", "file"], "argument --out: cannot write to file: File exists"),
         (["--epoch"], "expected one argument"),
-        (["--resume"], "unrecognized arguments: --resume"),
+        (["--continue"], "unrecognized arguments: --continue"),
     ],
     ids=" ".join,
 )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import funcparams as fp
-from tests.models.bert import BERT
+from tests.models.bert import MaskedLM
 from tests.models.gpt2 import GPT2, TRANSPOSED
 
 torch = pytest.importorskip("torch")
@@ -76,7 +76,7 @@ def test_bert() -> None:
         max_position_embeddings=12,
     )
     theirs = randomised(transformers.BertForMaskedLM(config))
-    model = BERT(vocabulary=19, positions=12, segments=2, width=8, layers=2, heads=2, inner=16)
+    model = MaskedLM(words=19, places=12, width=8, layers=2, heads=2, inner=16)
     params, _, report = fp.load_state_dict(model, theirs.state_dict())
     assert report.names("tied") == [
         "cls.predictions.decoder.weight",
