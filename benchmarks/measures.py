@@ -174,14 +174,9 @@ def definitions(library: str, modules: int, rounds: int, limit: float = 10.0) ->
 
 def operations(lowered: Any) -> Counter[str]:
     """Count the operations of a lowered program by their kind, whatever they are called."""
-    kinds: Counter[str] = Counter()
-    for line in lowered.as_text().splitlines():
-        _, found, right = line.partition(" = ")
-        if found:
-            kind = right.lstrip('"').split()[0].split("(")[0].strip('"')
-            if "." in kind or kind == "call":
-                kinds[kind] += 1
-    return kinds
+    from funcparams.testing import operation_counts  # a peer is measured without funcparams
+
+    return operation_counts(lowered)
 
 
 def compiled_size(compiled: Any) -> dict[str, float]:

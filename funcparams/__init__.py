@@ -3,7 +3,21 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from funcparams.checkpoint import Entry, Loaded, Report, load_state_dict, state_dict
+from funcparams.checkpoint import (
+    CheckpointError,
+    CheckpointNotFoundError,
+    Diff,
+    Difference,
+    Entry,
+    File,
+    Loaded,
+    Report,
+    diff,
+    load,
+    load_state_dict,
+    save,
+    state_dict,
+)
 from funcparams.core.bind import state_of
 from funcparams.core.declarations import Buffer, Param
 from funcparams.core.definition import FrozenDict
@@ -53,10 +67,15 @@ __version__ = "0.1.0"
 __all__ = [
     "BoundError",
     "Buffer",
+    "CheckpointError",
+    "CheckpointNotFoundError",
     "DeclarationUseError",
     "DefinitionNameError",
     "DefinitionTypeError",
+    "Diff",
+    "Difference",
     "Entry",
+    "File",
     "FrozenDict",
     "FuncparamsError",
     "InitializerError",
@@ -80,8 +99,10 @@ __all__ = [
     "buffer",
     "cast",
     "combine",
+    "diff",
     "flatten",
     "label",
+    "load",
     "load_state_dict",
     "mask",
     "materialize",
@@ -91,6 +112,7 @@ __all__ = [
     "pure",
     "reinit",
     "remat",
+    "save",
     "state_dict",
     "state_of",
     "subtree",

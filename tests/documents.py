@@ -62,7 +62,7 @@ def run(document: Path) -> int:
     for block in blocks(document.read_text(), str(document)):
         if block.language == "python":
             padded = "\n" * (block.line - 1) + block.code
-            exec(compile(padded, str(document), "exec"), vars(module))
+            exec(compile(padded, str(document), "exec", dont_inherit=True), vars(module))
         elif block.language == "pycon":
             check_session(block, module)
         else:

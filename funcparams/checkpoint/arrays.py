@@ -8,8 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from funcparams.checkpoint.source import Stored
 from funcparams.core.errors import DefinitionTypeError
 from funcparams.core.trace import Tracer
+
+_BLOCK = 1 << 20  # entries
 
 
 def host(name: str, value: Any) -> Any:
@@ -17,7 +20,7 @@ def host(name: str, value: Any) -> Any:
 
     PyTorch is not imported: a tensor brings what is needed with it.
     """
-    if isinstance(value, jax.Array | np.ndarray | np.generic):
+    if isinstance(value, jax.Array | np.ndarray | np.generic | Stored):
         return cast(Any, value)
     if type(value).__module__.partition(".")[0] == "torch":
         return _of_torch(value)
@@ -58,11 +61,26 @@ def difference(first: Any, second: Any) -> str:
     one, two = np.asarray(first), np.asarray(second)
     if one.shape != two.shape:
         return f"in shape: {list(two.shape)} against {list(one.shape)}"
-    # Bytes would tell -0.0 from 0.0; equal_nan would not take bfloat16.
-    unequal = cast("np.ndarray[Any, Any]", (one != two) & ~((one != one) & (two != two)))
-    if not unequal.any():
-        return ""
-    wide = np.complex128 if np.iscomplexobj(one) else np.float64
-    with np.errstate(invalid="ignore"):  # inf - inf
-        size = np.abs(one.astype(wide) - two.astype(wide))[unequal].max()
-    return f"by up to {size:.3g} in {int(unequal.sum())} of {one.size} entries"
+    largest, count = gap(one, two)
+    return f"by up to {largest:.3g} in {count} of {one.size} entries" if count else ""
+
+
+def gap(one: np.ndarray[Any, Any], two: np.ndarray[Any, Any]) -> tuple[float, int]:
+    """Give the largest absolute difference of two arrays, and how many entries differ.
+
+    nan equals nan. The arrays have one shape; of two large ones, little is copied at a time.
+    """
+    largest, count = 0.0, 0
+    flat = one.reshape(-1), two.reshape(-1)
+    for start in range(0, one.size, _BLOCK):
+        a, b = (each[start : start + _BLOCK] for each in flat)
+        # Bytes would tell -0.0 from 0.0; equal_nan would not take bfloat16.
+        unequal = cast("np.ndarray[Any, Any]", (a != b) & ~((a != a) & (b != b)))
+        if not unequal.any():
+            continue
+        wide = np.complex128 if np.iscomplexobj(one) or np.iscomplexobj(two) else np.float64
+        with np.errstate(invalid="ignore"):  # inf - inf
+            sizes = np.abs(a.astype(wide) - b.astype(wide))[unequal]
+        largest = float(np.maximum(largest, sizes.max()))  # nan stays nan
+        count += int(unequal.sum())
+    return largest, count

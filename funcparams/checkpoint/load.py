@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -14,6 +15,7 @@ from funcparams.checkpoint.arrays import difference, host
 from funcparams.checkpoint.places import KINDS, Place, by_owner, places, scope
 from funcparams.checkpoint.rename import Rename, renamed
 from funcparams.checkpoint.report import Entry, Report
+from funcparams.checkpoint.source import Stored
 from funcparams.core.check import describe, resolve
 from funcparams.core.declarations import Declaration, Param
 from funcparams.core.definition import Definition
@@ -105,14 +107,55 @@ def load_state_dict(
     References:
         [torch.nn.Module.load_state_dict](https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.load_state_dict)
     """
-    _word("missing", missing, ("error", "init"))
-    _word("unexpected", unexpected, ("error", "ignore"))
     if not isinstance(mapping, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise DefinitionTypeError(
             f"load_state_dict: expected a flat dict of arrays by name, got {describe(mapping)}.\n"
             "  A file is read by fp.load(path, model)."
         )
-    task = _Load(model, None if dtype is None else floating(dtype))
+    return loading(
+        Call("load_state_dict"), model, mapping, rename=rename, transform=transform, where=where,
+        params=params, state=state, missing=missing, unexpected=unexpected, key=key, dtype=dtype,
+    )  # fmt: skip
+
+
+def _array(name: str, value: Any) -> Any:
+    # A copy: memory of numpy's and PyTorch's goes on changing, and params do not.
+    return jnp.array(value) if isinstance(value, np.ndarray | np.generic) else jnp.asarray(value)
+
+
+class Call(NamedTuple):
+    """Who loads: for the errors, and for what is done with each array.
+
+    Attributes:
+        name: The public function.
+        origin: What is loaded, for the errors.
+        put: From an owner's name and a value to an array of JAX.
+    """
+
+    name: str
+    origin: str = ""
+    put: Callable[[str, Any], Any] = _array
+
+
+def loading(
+    call: Call,
+    model: Definition,
+    mapping: Mapping[str, Any],
+    *,
+    rename: Rename | None = None,
+    transform: Mapping[Any, Callable[[Any], Any]] | None = None,
+    where: Where | None = None,
+    params: Mapping[str, Any] | None = None,
+    state: Mapping[str, Any] | None = None,
+    missing: Literal["error", "init"] = "error",
+    unexpected: Literal["error", "ignore"] = "error",
+    key: jax.Array | None = None,
+    dtype: Any = None,
+) -> Loaded:
+    """Do what `load_state_dict` says, for whoever loads."""
+    _word(call, "missing", missing, ("error", "init"))
+    _word(call, "unexpected", unexpected, ("error", "ignore"))
+    task = _Load(call, model, None if dtype is None else floating(dtype))
     task.choose(where)
     task.base(params, state)
     task.give(renamed(mapping, rename))
@@ -123,10 +166,10 @@ def load_state_dict(
     return task.finish(key)
 
 
-def _word(name: str, value: Any, known: tuple[str, ...]) -> None:
+def _word(call: Call, name: str, value: Any, known: tuple[str, ...]) -> None:
     if value not in known:
         raise DefinitionTypeError(
-            f"load_state_dict({name}={value!r}): expected one of {', '.join(map(repr, known))}"
+            f"{call.name}({name}={value!r}): expected one of {', '.join(map(repr, known))}"
             f"{nearest(str(value), known)}."
         )
 
@@ -135,6 +178,7 @@ def _word(name: str, value: Any, known: tuple[str, ...]) -> None:
 class _Load:
     """A load under way; `values` and `entries` fill up, and `problems` if anything is wrong."""
 
+    call: Call
     model: Definition
     dtype: Any
     found: list[Place] = dataclasses.field(init=False)
@@ -211,9 +255,13 @@ class _Load:
                 self.entries[other.name] = Entry(
                     other.name, "tied", self.came[other.name][0], f"with {owner}"
                 )
-            if owner in functions:
-                value = functions[owner](value)
+            if owner not in functions:
+                self.values[owner] = self._fitted(first, source, value)
+                continue
+            value = functions[owner](np.asarray(value) if isinstance(value, Stored) else value)
             self.values[owner] = self._fitted(first, source, value)
+            if not self.problems:  # at once: of a file, only one array is in memory twice
+                self.values[owner] = self.call.put(owner, self.values[owner])
 
     def _fitted(self, place: Place, source: str, value: Any) -> Any:
         """Check one array, and give it the dtype that is wanted."""
@@ -305,8 +353,8 @@ class _Load:
         raise MismatchError(
             "\n  ".join(
                 [
-                    f"load_state_dict: {count} problem{'s' if count > 1 else ''} with "
-                    f"{type(self.model).__name__}",
+                    f"{self.call.name}: {count} problem{'s' if count > 1 else ''} with "
+                    f"{type(self.model).__name__}{self.call.origin}",
                     *self.problems,
                 ]
             )
@@ -324,15 +372,14 @@ class _Load:
         return Loaded(params, state, Report(type(self.model).__name__, entries))
 
     def _tree(self, kind: Kind) -> Tree:
-        declared = owned(self.model, kind)
         values = {
-            id(each): jax.tree.map(_placed, self.values[name]) for name, each in declared.items()
+            id(declared): jax.tree.map(functools.partial(self._placed, name), self.values[name])
+            for name, declared in owned(self.model, kind).items()
         }
         return map_owned(skeleton(self.model, kind), lambda each: values[id(each)])
 
-
-def _placed(value: Any) -> Any:
-    return value if isinstance(value, jax.ShapeDtypeStruct) else jnp.asarray(value)
+    def _placed(self, name: str, value: Any) -> Any:
+        return value if isinstance(value, jax.ShapeDtypeStruct) else self.call.put(name, value)
 
 
 def _castable(given: Any, wanted: Any) -> bool:

@@ -22,6 +22,7 @@ References:
     [torch.nn](https://docs.pytorch.org/docs/stable/nn.html)
 """
 
+from funcparams.nn import functional
 from funcparams.nn.activation import (
     CELU,
     ELU,
@@ -52,9 +53,22 @@ from funcparams.nn.activation import (
     Tanhshrink,
     Threshold,
 )
+from funcparams.nn.adaptive_softmax import AdaptiveLogSoftmaxWithLoss
+from funcparams.nn.attention import (
+    GroupedQueryAttention,
+    KeyValueCache,
+    MultiheadAttention,
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+    rotary,
+)
 from funcparams.nn.checks import ArgumentError, InputError, InputTypeError
 from funcparams.nn.containers import Function, Sequential
 from funcparams.nn.conv import Conv1d, Conv2d, Conv3d
+from funcparams.nn.distance import CosineSimilarity, PairwiseDistance
 from funcparams.nn.dropout import (
     AlphaDropout,
     Dropout,
@@ -63,9 +77,24 @@ from funcparams.nn.dropout import (
     Dropout3d,
     FeatureAlphaDropout,
 )
-from funcparams.nn.embedding import Embedding
+from funcparams.nn.embedding import Embedding, EmbeddingBag
+from funcparams.nn.feedforward import SwiGLU
 from funcparams.nn.linear import Bilinear, Identity, Linear
-from funcparams.nn.norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, GroupNorm, LayerNorm, RMSNorm
+from funcparams.nn.norm import (
+    AxisNameError,
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    CrossMapLRN2d,
+    GroupNorm,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+    LayerNorm,
+    LocalResponseNorm,
+    RMSNorm,
+    SyncBatchNorm,
+)
 from funcparams.nn.pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -80,6 +109,7 @@ from funcparams.nn.pooling import (
     MaxPool2d,
     MaxPool3d,
 )
+from funcparams.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from funcparams.nn.shape import Flatten, Unflatten
 
 __all__ = [
@@ -87,10 +117,14 @@ __all__ = [
     "ELU",
     "GELU",
     "GLU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "SELU",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
+    "AdaptiveLogSoftmaxWithLoss",
     "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
     "AdaptiveMaxPool3d",
@@ -99,6 +133,7 @@ __all__ = [
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
+    "AxisNameError",
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
@@ -106,15 +141,20 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "Conv3d",
+    "CosineSimilarity",
+    "CrossMapLRN2d",
     "Dropout",
     "Dropout1d",
     "Dropout2d",
     "Dropout3d",
     "Embedding",
+    "EmbeddingBag",
     "FeatureAlphaDropout",
     "Flatten",
     "Function",
+    "GRUCell",
     "GroupNorm",
+    "GroupedQueryAttention",
     "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
@@ -122,17 +162,26 @@ __all__ = [
     "Identity",
     "InputError",
     "InputTypeError",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
+    "KeyValueCache",
+    "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LocalResponseNorm",
     "LogSigmoid",
     "LogSoftmax",
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
     "Mish",
+    "MultiheadAttention",
     "PReLU",
+    "PairwiseDistance",
     "RMSNorm",
+    "RNNCell",
     "RReLU",
     "ReLU",
     "ReLU6",
@@ -145,8 +194,17 @@ __all__ = [
     "Softplus",
     "Softshrink",
     "Softsign",
+    "SwiGLU",
+    "SyncBatchNorm",
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "Unflatten",
+    "functional",
+    "rotary",
 ]

@@ -1,25 +1,28 @@
 """Selecting parameters by name, and what is built on it: masks, labels, partitions, updates, casts.
 
 Everything here takes a tree of params (or any tree of the same form: gradients, state, an average)
-and gives a new one; references stay where they are.
+and gives a new one; references stay where they are. A `where` that means a parameter means all
+leaves of the parametrization that it holds, but those that are `frozen`; one that means a leaf by
+its own name, `head.weight.a`, means this one, frozen or not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 from typing import cast as as_type
 
 import jax
 import jax.numpy as jnp
 
-from funcparams.core.check import describe, resolve
-from funcparams.core.declarations import Buffer, Param
+from funcparams.core.check import describe
+from funcparams.core.declarations import Param
 from funcparams.core.definition import Definition
-from funcparams.core.errors import DefinitionTypeError, MismatchError, nearest
-from funcparams.core.names import Path, Tree, dotted, leaves, natural, place, split
+from funcparams.core.errors import DefinitionTypeError, MismatchError
+from funcparams.core.names import Tree, dotted, leaves, place
 from funcparams.core.nodes import Parametrization, Ref
-from funcparams.core.walk import map_owned, owned, skeleton
+from funcparams.core.walk import owned
+from funcparams.select.fields import FieldName, Leaf, map_leaves, merged
 from funcparams.select.where import Names, Scope, Where, floating
 
 
@@ -32,7 +35,7 @@ def mask(params: Mapping[str, Any], where: Where) -> Tree:
             `model.names(...)`, or a tuple of these.
 
     Returns:
-        A tree of the same structure.
+        A tree of the same structure. It is False at the frozen fields of parametrizations.
 
     Raises:
         SelectionError: If nothing is meant.
@@ -44,8 +47,8 @@ def mask(params: Mapping[str, Any], where: Where) -> Tree:
         >>> fp.mask(params, "weight") == {"bias": False, "weight": True}
         True
     """
-    chosen = frozenset(_scope(params).select(where))
-    return _map(params, lambda name, value: _fill(value, name in chosen))
+    meant = _scope(params).meant(where)
+    return map_leaves(params, lambda leaf: _takes(meant, leaf, leaf.frozen))
 
 
 def label(params: Mapping[str, Any], rules: Mapping[Any, Any], default: Any = None) -> Tree:
@@ -57,7 +60,8 @@ def label(params: Mapping[str, Any], rules: Mapping[Any, Any], default: Any = No
         default: The label of what no rule means; without one, every parameter must be meant.
 
     Returns:
-        A tree of the same structure.
+        A tree of the same structure. The frozen fields of a parametrization have the labels of its
+        others; take them out by `partition` where an optimiser would move what has no gradient.
 
     Raises:
         SelectionError: If a rule means nothing.
@@ -77,7 +81,7 @@ def label(params: Mapping[str, Any], rules: Mapping[Any, Any], default: Any = No
         raise MismatchError(
             f'label: no rule means {", ".join(missing)}.\n  Give default=..., or a last rule "**".'
         )
-    return _map(params, lambda name, value: _fill(value, labels.get(name, default)))
+    return map_leaves(params, lambda leaf: labels.get(leaf.name, default))
 
 
 def partition(params: Mapping[str, Any], where: Where) -> tuple[Tree, Tree]:
@@ -88,7 +92,8 @@ def partition(params: Mapping[str, Any], where: Where) -> tuple[Tree, Tree]:
         where: Which parameters, as for `mask`.
 
     Returns:
-        (meant, rest). `jax.grad` with respect to the first alone freezes the second.
+        (meant, rest). `jax.grad` with respect to the first alone freezes the second. The frozen
+        fields of parametrizations go to the second, unless `where` names the fields themselves.
 
     Raises:
         SelectionError: If nothing is meant.
@@ -103,10 +108,15 @@ def partition(params: Mapping[str, Any], where: Where) -> tuple[Tree, Tree]:
         >>> jax.tree.map(jnp.shape, jax.grad(loss)(tuned, jnp.ones((3, 2))))
         {'0': {'bias': None, 'weight': None}, '1': {'bias': (1,), 'weight': (1, 2)}}
     """
-    chosen = frozenset(_scope(params).select(where))
-    meant = _map(params, lambda name, value: value if name in chosen else None)
-    rest = _map(params, lambda name, value: None if name in chosen else value)
-    return meant, rest
+    known = _scope(params).meant(where)
+
+    def part(wanted: bool) -> Tree:
+        def keep(leaf: Leaf) -> Any:
+            return leaf.value if _takes(known, leaf, leaf.frozen) is wanted else None
+
+        return map_leaves(params, keep)
+
+    return part(True), part(False)
 
 
 def combine(*trees: Mapping[str, Any]) -> Tree:
@@ -138,10 +148,10 @@ def combine(*trees: Mapping[str, Any]) -> Tree:
             problems.append(f"{dotted(path)}: absent in tree {', '.join(absent)}")
         elif not found:
             problems.append(f"{dotted(path)}: a hole in every tree")
-        elif len(found) > 1 and not all(isinstance(v, Ref) and v == found[0] for v in found):
+        elif (value := _one(found)) is None:
             problems.append(f"{dotted(path)}: filled in {len(found)} trees")
         else:
-            place(whole, path, found[0])
+            place(whole, path, value)
     if problems:
         raise MismatchError(
             "combine: the trees do not complete each other\n  "
@@ -151,6 +161,13 @@ def combine(*trees: Mapping[str, Any]) -> Tree:
     return whole
 
 
+def _one(found: list[Any]) -> Any:
+    """Give what stands in several trees at one place, if it completes itself to one thing."""
+    if len(found) == 1 or all(isinstance(value, Ref) and value == found[0] for value in found):
+        return found[0]
+    return merged(found) if all(isinstance(value, Parametrization) for value in found) else None
+
+
 def update(params: Mapping[str, Any], changes: Mapping[Any, Any]) -> Tree:
     """Make a tree with other values at some names; a reference means what it refers to.
 
@@ -158,6 +175,7 @@ def update(params: Mapping[str, Any], changes: Mapping[Any, Any]) -> Tree:
         params: A tree of params.
         changes: For each name or `where`, an array of the same shape, a number that fills the
             parameter, or a function of the old array. The first rule that means a parameter wins.
+            What a parametrization holds is changed leaf by leaf, by their names.
 
     Returns:
         The new tree, of the same dtypes; the old one is untouched.
@@ -174,40 +192,52 @@ def update(params: Mapping[str, Any], changes: Mapping[Any, Any]) -> Tree:
         >>> params["bias"].tolist()
         [0.0, 0.0, 0.0]
     """
-    chosen = _scope(params).assign(changes)
-    problems: list[str] = []
+    scope = _scope(params)
+    chosen: dict[str, tuple[str, Any]] = {}
+    for where, new in changes.items():
+        for name, alias in scope.meant(where).items():
+            chosen.setdefault(name, (alias, new))
+    problems: dict[str, None] = {}  # each once, though a parametrization has several leaves
 
-    def change(name: str, old: Any) -> Any:
-        return _changed(name, old, chosen[name], problems) if name in chosen else old
+    def change(leaf: Leaf) -> Any:
+        if leaf.name not in chosen:
+            return leaf.value
+        alias, new = chosen[leaf.name]
+        changed, problem = _changed(leaf, new, by_field=isinstance(alias, FieldName))
+        if problem:
+            problems[problem] = None
+        return changed
 
-    result = _map(params, change)
+    result = map_leaves(params, change)
     if problems:
         raise MismatchError("update: values do not fit\n  " + "\n  ".join(problems))
     return result
 
 
-def _changed(name: str, old: Any, new: Any, problems: list[str]) -> Any:
-    if isinstance(old, Parametrization):
-        problems.append(
-            f"{name}: holds a {type(old).__name__}, which computes its array; change its fields"
+def _changed(leaf: Leaf, new: Any, by_field: bool) -> tuple[Any, str]:
+    """Give the new array, or the old one and what is wrong with the new."""
+    name, old = leaf.name, leaf.value
+    if leaf.node is not None and not by_field:
+        return old, (
+            f"{leaf.owner}: holds a {type(leaf.node).__name__}, which computes its array; "
+            f"change its fields, {leaf.owner}.*, or put an array there: fp.materialize"
         )
-        return old
     if callable(new):
         new = new(old)
     if isinstance(new, bool | int | float | complex):
         new = jnp.full(old.shape, new, None if isinstance(new, complex) else old.dtype)
     shape = getattr(new, "shape", None)
     if shape != old.shape:
-        problems.append(f"{name}: expected {describe(old)}, got {describe(new)}")
-    elif not jnp.can_cast(new.dtype, old.dtype, casting="same_kind"):
-        problems.append(f"{name}: expected {describe(old)}, got {describe(new)}; cast it first")
-    else:
-        return jnp.asarray(new, dtype=old.dtype)
-    return old
+        return old, f"{name}: expected {describe(old)}, got {describe(new)}"
+    if not jnp.can_cast(new.dtype, old.dtype, casting="same_kind"):
+        return old, f"{name}: expected {describe(old)}, got {describe(new)}; cast it first"
+    return jnp.asarray(new, dtype=old.dtype), ""
 
 
 def cast(params: Mapping[str, Any], dtype: Any, where: Where | None = None) -> Tree:
     """Give floating arrays another floating dtype; integers, keys and references stay.
+
+    So do fields that a parametrization names in `uncast`, unless `where` names them.
 
     Args:
         params: A tree of params or state, of arrays or `jax.ShapeDtypeStruct`s.
@@ -233,91 +263,20 @@ def cast(params: Mapping[str, Any], dtype: Any, where: Where | None = None) -> T
     """
     wanted = floating(dtype)
     scope = _scope(params)
-    chosen = frozenset(scope.values if where is None else scope.select(where))
+    meant = {name: name for name in scope.values} if where is None else scope.meant(where)
 
-    def convert(value: Any) -> Any:
-        if not jnp.issubdtype(value.dtype, jnp.floating):
+    def convert(leaf: Leaf) -> Any:
+        value, dtype = leaf.value, getattr(leaf.value, "dtype", None)
+        # A plain number in a field has no dtype: it takes that of what it meets.
+        if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+            return value
+        if not _takes(meant, leaf, leaf.uncast):
             return value
         if isinstance(value, jax.ShapeDtypeStruct):
             return value.update(dtype=wanted)
         return value.astype(wanted)
 
-    return _map(
-        params, lambda name, value: jax.tree.map(convert, value) if name in chosen else value
-    )
-
-
-def flatten(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a plain dict of arrays by dotted names, for any tool; references are left out.
-
-    Args:
-        params: A tree of params or state.
-
-    Returns:
-        The arrays, each once, in natural order: `layers.2` before `layers.10`.
-
-    Example:
-        >>> import funcparams as fp, jax
-        >>> from funcparams import nn
-        >>> list(fp.flatten(nn.Sequential(nn.ReLU(), nn.Linear(2, 3)).init(jax.random.key(0))))
-        ['1.bias', '1.weight']
-    """
-    flat: dict[Path, Any] = {}
-    for path, value in leaves(params):
-        if isinstance(value, Parametrization):
-            fields = as_type(
-                "list[tuple[Any, Any]]", jax.tree_util.tree_flatten_with_path(value)[0]
-            )
-            for keys, field in fields:
-                extension = jax.tree_util.keystr(keys, simple=True, separator=".")
-                flat[(*path, *split(extension))] = field
-        elif not isinstance(value, Ref | None):
-            flat[path] = value
-    return {dotted(path): flat[path] for path in sorted(flat, key=natural)}
-
-
-def unflatten(
-    model: Definition, flat: Mapping[str, Any], kind: Literal["params", "state"] = "params"
-) -> Tree:
-    """Make the tree of a definition from a flat dict; references are put back.
-
-    Args:
-        model: The definition.
-        flat: Arrays by dotted names, one for each owner.
-        kind: Whether these are the model's params or its state.
-
-    Returns:
-        The nested tree.
-
-    Raises:
-        MismatchError: If names are missing or unexpected, or shapes differ; all in one report.
-
-    Example:
-        >>> import funcparams as fp, jax
-        >>> from funcparams import nn
-        >>> layer = nn.Linear(2, 2)
-        >>> model = nn.Sequential(layer, nn.ReLU(), layer)
-        >>> params = model.init(jax.random.key(0))
-        >>> fp.unflatten(model, fp.flatten(params))["2"]
-        Ref('.0')
-    """
-    which = Param if kind == "params" else Buffer
-    known = owned(model, which)
-    tree: Tree = {}
-    unexpected: list[str] = []
-    for name, value in flat.items():
-        if name in known:
-            place(tree, split(name), value)
-        else:
-            unexpected.append(f"  {name}: unexpected {describe(value)}{nearest(name, known)}")
-    if unexpected:
-        raise MismatchError(
-            f"unflatten: {type(model).__name__} has no such {kind}\n"
-            + "\n".join(unexpected)
-            + "\nTo mend: a shared array goes under its owner's name, each name once."
-        )
-    values = resolve(type(model).__name__, kind, skeleton(model, which), tree)
-    return map_owned(skeleton(model, which), lambda declaration: values[id(declaration)])
+    return map_leaves(params, convert)
 
 
 def trainable(model: Definition) -> Names:
@@ -355,20 +314,7 @@ def _scope(params: Any) -> Scope:
     return Scope.of_tree(as_type(Tree, params))
 
 
-def _map(tree: Any, function: Callable[[str, Any], Any], path: Path = ()) -> Any:
-    """Map over the arrays with their names; references and holes stay."""
-    if isinstance(tree, Mapping):
-        branch = as_type("Mapping[str, Any]", tree)
-        return {key: _map(value, function, (*path, str(key))) for key, value in branch.items()}
-    return tree if isinstance(tree, Ref | None) else function(dotted(path), tree)
-
-
-def _fill(value: Any, constant: Any) -> Any:
-    """Put a constant where an array is; a parametrization's leaves get it each."""
-    if isinstance(value, Parametrization):
-
-        def fill(_: Any) -> Any:
-            return constant
-
-        return jax.tree.map(fill, value)
-    return constant
+def _takes(meant: Mapping[str, str], leaf: Leaf, excepted: bool) -> bool:
+    """Tell whether a leaf is meant; one that is excepted, by its own name only."""
+    alias = meant.get(leaf.name)
+    return alias is not None and (not excepted or isinstance(alias, FieldName))

@@ -13,7 +13,9 @@ from funcparams.core.declarations import Param
 from funcparams.core.definition import Definition
 from funcparams.core.errors import DefinitionTypeError, SelectionError, nearest
 from funcparams.core.names import Tree, at, dotted, split
+from funcparams.core.nodes import Parametrization
 from funcparams.core.walk import Kind, aliases, modules, skeleton
+from funcparams.select.fields import FieldName, fields
 
 Where: TypeAlias = (
     "str | re.Pattern[str] | type[Definition] | Callable[[str, Any], bool] | tuple[Where, ...]"
@@ -41,8 +43,10 @@ class Scope:
     """What a `where` is asked about: names with their aliases and values, and types if known.
 
     Attributes:
-        values: The array or declaration of each owner, by name.
-        aliases: All names of each owner, its own first.
+        values: The array or declaration of each owner, by name; the leaves of a parametrization
+            stand one by one, under names extended by those of its fields.
+        aliases: All names of each owner, its own first. A leaf of a parametrization has those of
+            the parameter, and then its own, as `FieldName`s.
         typed: Gives the prefixes at which modules of a class stand; None for a bare tree.
     """
 
@@ -64,17 +68,33 @@ class Scope:
         cls, tree: Tree, typed: Callable[[type[Definition]], list[str]] | None = None
     ) -> Scope:
         """Ask about the leaves of a tree of params."""
-        known = aliases(tree)
-        return cls({name: at(tree, split(name)) for name in known}, known, typed)
+        values: dict[str, Any] = {}
+        names: dict[str, list[str]] = {}
+        for name, known in aliases(tree).items():
+            value = at(tree, split(name))
+            if not isinstance(value, Parametrization):
+                values[name], names[name] = value, known
+                continue
+            for path, leaf, *_ in fields(value):
+                below = dotted(path)
+                values[f"{name}.{below}"] = leaf
+                own = [FieldName(f"{alias}.{below}") for alias in known]
+                names[f"{name}.{below}"] = [*known, *own]
+        return cls(values, names, typed)
 
     def select(self, where: Where) -> Names:
         """Give the owners' names that a `where` means, in order; it must mean at least one."""
+        return Names(self.meant(where))
+
+    def meant(self, where: Where) -> dict[str, str]:
+        """Give the owners' names that a `where` means, each with the first of its names meant."""
         matches = _matcher(where, self)
-        found = Names(
-            name
-            for name, value in self.values.items()
-            if any(matches(alias, value) for alias in self.aliases[name])
-        )
+        found: dict[str, str] = {}
+        for name, value in self.values.items():
+            for alias in self.aliases[name]:
+                if matches(alias, value):
+                    found[name] = alias
+                    break
         if not found and not (isinstance(where, Names) and not where):
             raise SelectionError(self._nothing(where))
         return found
@@ -88,7 +108,7 @@ class Scope:
         return {name: chosen[name] for name in self.values if name in chosen}
 
     def _nothing(self, where: Where) -> str:
-        names = [alias for known in self.aliases.values() for alias in known]
+        names = list(dict.fromkeys(alias for known in self.aliases.values() for alias in known))
         shown = where.__name__ if isinstance(where, type) else repr(where)
         hint = ""
         if isinstance(where, str):
@@ -120,7 +140,10 @@ def _matcher(where: Where, scope: Scope) -> Callable[[str, Any], bool]:
     if isinstance(where, type) and issubclass(where, Definition):  # pyright: ignore[reportUnnecessaryIsInstance]
         return _type_matcher(where, scope)
     if callable(cast(Any, where)) and not isinstance(where, Definition):
-        return cast("Callable[[str, Any], bool]", where)
+        asked = cast("Callable[[str, Any], bool]", where)
+        # It is asked about every leaf of a parametrization, under the parameter's name alone:
+        # `not name.endswith("bias")` would else mean `bias.original`.
+        return lambda name, value: not isinstance(name, FieldName) and asked(name, value)
     raise DefinitionTypeError(
         f"where={where!r}: expected a glob such as '**.bias', a compiled regex, a Module subclass, "
         "a predicate (name, value) -> bool, model.names(...), or a tuple of these."

@@ -13,4 +13,25 @@ LINEAR = [
     Case("Bilinear", (3, 4, 2), ((2, 5, 3), (2, 5, 4)), {"bias": False}),
     Case("Bilinear", (3, 4, 2), ((3,), (4,))),
     Case("Identity", (1, 2), ((2, 3),)),
+    Case("CosineSimilarity", (), ((5, 4), (5, 4))),
+    Case("CosineSimilarity", (), ((3, 4, 2), (3, 4, 2))),
+    Case("CosineSimilarity", (-1, 2.0), ((2, 3, 4), (3, 1))),
+    Case("CosineSimilarity", (2,), ((3, 1, 4), (1, 5, 4))),
+    *(
+        Case("PairwiseDistance", (p,), ((5, 4), (5, 4)))
+        for p in (2.0, 1.0, 3, 1.5, 0.5, -1.0, 0.0, float("inf"), -float("inf"))
+    ),
+    Case("PairwiseDistance", (), ((4,), (4,)), {"keepdim": True}),
+    Case("PairwiseDistance", (), ((3, 1, 4), (5, 4)), {"eps": 0.1}),
+    Case("AdaptiveLogSoftmaxWithLoss", (8, 12, [4, 7]), ((6, 8), (6,)), values=("normal", 12)),
+    Case(
+        "AdaptiveLogSoftmaxWithLoss",
+        (8, 12, (3,)),
+        ((6, 8), (6,)),
+        {"div_value": 2.0, "head_bias": True},
+        values=("normal", 12),
+    ),
+    Case("AdaptiveLogSoftmaxWithLoss", (8, 12, [4, 7]), ((8,), ()), values=("normal", 12)),
+    # The last cluster's space has no numbers, so all its classes are equally likely.
+    Case("AdaptiveLogSoftmaxWithLoss", (6, 12, [4, 7]), ((9, 6), (9,)), values=("normal", 12)),
 ]

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental import checkify
 
 import funcparams as fp
 from funcparams import init, nn
@@ -33,6 +34,18 @@ def test_what_is_no_row_is_nan_and_gets_no_gradient() -> None:
     y = model.apply({"weight": TABLE}, jnp.array([4, 5, -1]))
     np.testing.assert_array_equal(np.isnan(y).all(1), [False, True, True])
     np.testing.assert_array_equal(gradient(model, [4, 5, -1]).sum(1), [0, 0, 0, 0, 3])
+
+
+@pytest.mark.parametrize("wrong", [5, -1])
+def test_checkify_finds_what_is_no_row(wrong: int) -> None:
+    model = nn.Embedding(5, 3)
+    checked = jax.jit(checkify.checkify(model.apply, errors=checkify.index_checks))
+    error, y = checked({"weight": TABLE}, jnp.array([4, 0]))
+    error.throw()
+    np.testing.assert_array_equal(y, TABLE[[4, 0]])
+    error, _ = checked({"weight": TABLE}, jnp.array([4, wrong]))
+    with pytest.raises(checkify.JaxRuntimeError, match=f"index {wrong} is out of bounds for axis"):
+        error.throw()
 
 
 def test_the_padding_row_starts_at_zero_and_stays() -> None:

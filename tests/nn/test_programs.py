@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import collections
-import re
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,14 +11,9 @@ from jax import lax
 
 import funcparams as fp
 from funcparams import nn
+from funcparams.testing import assert_same_program, operation_counts
 
 EPS = 1e-5
-
-
-def operations(function: Callable[..., Any], *args: Any) -> collections.Counter[str]:
-    """Count the operations of a lowered program, by their names."""
-    text = jax.jit(function).lower(*args).as_text()
-    return collections.Counter(re.findall(r"stablehlo\.(\w+)", text))
 
 
 def normalise(x: Any, axes: tuple[int, ...]) -> tuple[Any, Any, Any]:
@@ -128,17 +120,17 @@ def test_operations_are_those_of_hand_written_jax(
             return model.apply_with_state(params, state, x, training=True)
         return model.apply(params, x, state=state)
 
-    assert operations(apply, params, state, x) == operations(by_hand, params, state, x)
+    assert_same_program(apply, by_hand, params, state, x)
 
 
 @pytest.mark.parametrize("model", [p[0] for p in PROGRAMS if p[2] is not linear], ids=repr)
 def test_no_weight_is_transposed(model: fp.Module) -> None:
     shape = next(p[1] for p in PROGRAMS if p[0] is model)
-    found = operations(
+    found = operation_counts(
         lambda p, s, x: model.apply(p, x, state=s),
         model.abstract(),
         model.abstract_state(),
         jax.ShapeDtypeStruct(shape, jnp.float32),
     )
-    assert found["transpose"] == 0
-    assert found["convert"] == 0
+    assert found["stablehlo.transpose"] == 0
+    assert found["stablehlo.convert"] == 0

@@ -23,6 +23,7 @@ torch = pytest.importorskip("torch")
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Initializing zero-element tensors"),
     pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths"),
+    pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN"),
 ]
 
 COMPARED = [
@@ -35,7 +36,7 @@ COMPARED = [
 
 def channel_axis(case: Case, ndim: int) -> int:
     """Where PyTorch has the channels of an array."""
-    if case.layer.startswith(("BatchNorm", "GroupNorm", "PReLU")):
+    if case.layer.startswith(("BatchNorm", "GroupNorm", "LocalResponse", "PReLU", "SyncBatchNorm")):
         return 1
     return ndim - 1 - int(case.layer[-2])
 
@@ -149,46 +150,6 @@ def test_names_shapes_order_and_text(case: Case) -> None:
     assert repr(model).replace(", channels_last=True", "") == repr(module).replace(
         "Softmax2d()", "Softmax2d(channels_last=True)" if case.channels_last else "Softmax2d()"
     )
-
-
-@pytest.mark.parametrize(
-    ("layer", "args"),
-    [
-        ("Linear", (30, 40)),
-        ("Bilinear", (9, 12, 20)),
-        ("Conv1d", (12, 40, 5)),
-        ("Conv2d", (12, 40, (3, 2), 1, 0, 1, 4)),
-        ("Conv3d", (6, 40, 3)),
-        ("Embedding", (40, 30)),
-        ("Embedding", (40, 30, 3)),
-        ("PReLU", (200,)),
-        ("BatchNorm1d", (200,)),
-        ("LayerNorm", (200,)),
-        ("RMSNorm", (200,)),
-        ("GroupNorm", (2, 200)),
-    ],
-    ids=str,
-)
-def test_initial_values_are_drawn_alike(layer: str, args: tuple[Any, ...]) -> None:
-    torch.manual_seed(0)
-    model, module = getattr(nn, layer)(*args), getattr(torch.nn, layer)(*args)
-    ours = fp.flatten(model.init(jax.random.key(0))) | fp.flatten(model.init_state())
-    for name, tensor in module.state_dict().items():
-        mine, wanted = np.asarray(ours[name], float), tensor.numpy().astype(float)
-        assert (mine == 0).sum() == (wanted == 0).sum()
-        if name == "bias" and wanted.std() > 0:
-            # A few numbers, of the distribution that the many of the weight are of.
-            wanted = module.weight.detach().numpy()
-            assert mine.min() >= wanted.min() * 1.01
-            assert mine.max() <= wanted.max() * 1.01
-            assert mine.std() == pytest.approx(wanted.std(), rel=0.3)
-            continue
-        spread = wanted.std()
-        assert mine.mean() == pytest.approx(wanted.mean(), abs=0.15 * spread + 1e-7)
-        assert mine.std() == pytest.approx(spread, rel=0.1, abs=1e-7)
-        if layer != "Embedding":  # uniform, or constant
-            assert mine.min() == pytest.approx(wanted.min(), rel=0.02)
-            assert mine.max() == pytest.approx(wanted.max(), rel=0.02)
 
 
 def test_rms_norm_of_half_precision_adds_the_eps_of_float32() -> None:

@@ -86,14 +86,12 @@ class Embedding(Module):
     ) -> None:
         self.num_embeddings = whole(num_embeddings, "Embedding", "num_embeddings")
         self.embedding_dim = whole(embedding_dim, "Embedding", "embedding_dim")
-        self.padding_idx = _row(padding_idx, self.num_embeddings)
+        self.padding_idx = padding_row(padding_idx, self.num_embeddings, "Embedding")
         self.max_norm = None if max_norm is None else number(max_norm, "Embedding", "max_norm")
         self.norm_type = number(norm_type, "Embedding", "norm_type")
         self.scale_grad_by_freq = bool(scale_grad_by_freq)
-        drawn: Initializer = init.normal()
-        if self.padding_idx is not None:
-            drawn = zero_row(drawn, self.padding_idx)
-        self.weight = param((self.num_embeddings, self.embedding_dim), drawn, dtype)
+        shape = (self.num_embeddings, self.embedding_dim)
+        self.weight = param(shape, table_init(self.padding_idx), dtype)
 
     @classmethod
     def from_pretrained(
@@ -129,36 +127,19 @@ class Embedding(Module):
             >>> print(model.apply(model.init(None), jnp.array(1)))
             [4.  5.1]
         """
-        table = init.array(embeddings)
-        shape = np.shape(embeddings)
-        if len(shape) != 2:
-            raise ArgumentError(
-                f"{cls.__name__}.from_pretrained(embeddings): expected a table of two axes, got "
-                f"shape {shape}."
-            )
+        shape, weight = given_table(embeddings, freeze, cls.__name__)
         options = (padding_idx, max_norm, norm_type, scale_grad_by_freq)
-        weight = param(shape, table, trainable=not freeze)
         return cls(*shape, *options).replace(weight=weight)
 
     def __call__(self, x: ArrayLike) -> jax.Array:
         """Look up rows: integers of shape (...) give (..., embedding_dim)."""
-        x = array(x)
-        if not jnp.issubdtype(x.dtype, jnp.integer):
-            raise InputTypeError(
-                f"{title(self)}: expected integers to look up, got {x.dtype}{list(x.shape)}."
-            )
-        rows = _take(self.weight, x)
-        if self.max_norm is not None:
-            rows = _shortened(rows, self.max_norm, self.norm_type)
+        x = indices(self, x)
+        rows = looked_up(self.weight, x, self.max_norm, self.norm_type)
         if self.padding_idx is not None:
             padding = lax.expand_dims(x == self.padding_idx, (x.ndim,))
             rows = jnp.where(padding, lax.stop_gradient(rows), rows)
         if self.scale_grad_by_freq:
-            ones = jnp.ones(x.shape, rows.dtype)
-            counts = jnp.zeros(self.num_embeddings, rows.dtype).at[x].add(ones, mode="drop")
-            share = lax.expand_dims(1 / _take(counts[:, None], x)[..., 0], (x.ndim,))
-            fixed = lax.stop_gradient(rows)
-            rows = fixed + (rows - fixed) * share
+            rows = by_frequency(rows, x, self.num_embeddings)
         return rows
 
     def extra_repr(self) -> str:
@@ -173,16 +154,59 @@ class Embedding(Module):
         return text + (", scale_grad_by_freq=True" if self.scale_grad_by_freq else "")
 
 
-def _row(padding_idx: int | None, rows: int) -> int | None:
+# What tables share
+
+
+def padding_row(padding_idx: int | None, rows: int, layer: str) -> int | None:
+    """Return the row of padding, counted from the start."""
     if padding_idx is None:
         return None
-    row = whole(padding_idx, "Embedding", "padding_idx", -rows)
+    row = whole(padding_idx, layer, "padding_idx", -rows)
     if row >= rows:
         raise ArgumentError(
-            f"Embedding(num_embeddings={rows}, padding_idx={row}): padding_idx must be within "
+            f"{layer}(num_embeddings={rows}, padding_idx={row}): padding_idx must be within "
             "num_embeddings."
         )
     return row % rows
+
+
+def table_init(padding_idx: int | None) -> Initializer:
+    """Return how a table is drawn: N(0, 1), and zeros in the row of padding."""
+    drawn: Initializer = init.normal()
+    return drawn if padding_idx is None else zero_row(drawn, padding_idx)
+
+
+def given_table(embeddings: ArrayLike, freeze: bool, layer: str) -> tuple[tuple[int, int], Any]:
+    """Return the shape and the declaration of a table with given values."""
+    table, shape = init.array(embeddings), np.shape(embeddings)
+    if len(shape) != 2:
+        raise ArgumentError(
+            f"{layer}.from_pretrained(embeddings): expected a table of two axes, got shape {shape}."
+        )
+    return shape, param(shape, table, trainable=not freeze)
+
+
+def indices(module: Module, x: ArrayLike, what: str = "integers to look up") -> jax.Array:
+    """Return an input as an array of integers."""
+    x = array(x)
+    if not jnp.issubdtype(x.dtype, jnp.integer):
+        raise InputTypeError(f"{title(module)}: expected {what}, got {x.dtype}{list(x.shape)}.")
+    return x
+
+
+def looked_up(table: jax.Array, x: jax.Array, max_norm: float | None, order: float) -> jax.Array:
+    """Return rows of a table, none longer than `max_norm`."""
+    rows = _take(table, x)
+    return rows if max_norm is None else _shortened(rows, max_norm, order)
+
+
+def by_frequency(rows: jax.Array, x: jax.Array, count: int) -> jax.Array:
+    """Return rows as they are; their gradients are divided by how often x has the row."""
+    ones = jnp.ones(x.shape, rows.dtype)
+    counts = jnp.zeros(count, rows.dtype).at[x].add(ones, mode="drop")
+    share = lax.expand_dims(1 / _take(counts[:, None], x)[..., 0], (x.ndim,))
+    fixed = lax.stop_gradient(rows)
+    return fixed + (rows - fixed) * share
 
 
 def _take(table: jax.Array, x: jax.Array) -> jax.Array:

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jax import lax
-from jax.typing import ArrayLike
 
-from funcparams import init
-from funcparams.module import Module, buffer, param
-from funcparams.nn.checks import AXES, InputError, layout, number, title, whole
-from funcparams.nn.norm.moments import measured, moments, scaled
+from funcparams.nn.checks import AXES, InputError, layout, title
+from funcparams.nn.norm.running import RunningNorm
 
 
-class _BatchNorm(Module):
+class BatchNorm(RunningNorm):
     """What the batch normalisations share: everything but the ranks that they take."""
 
     spatial: ClassVar[tuple[int, ...]]
-
-    weight: jax.Array | None
-    bias: jax.Array | None
-    running_mean: jax.Array | None
-    running_var: jax.Array | None
-    num_batches_tracked: jax.Array | None
 
     def __init__(
         self,
@@ -39,91 +28,41 @@ class _BatchNorm(Module):
         bias: bool = True,
         channels_last: bool = False,
     ) -> None:
-        layer = type(self).__name__
-        self.num_features = whole(num_features, layer, "num_features")
-        self.eps = number(eps, layer, "eps")
-        self.momentum = None if momentum is None else number(momentum, layer, "momentum")
-        self.affine = bool(affine)
-        self.track_running_stats = bool(track_running_stats)
-        self.channels_last = bool(channels_last)
-        size = self.num_features
-        self.weight = param(size, init.ones(), dtype) if self.affine else None
-        self.bias = param(size, init.zeros(), dtype) if self.affine and bias else None
-        tracked = self.track_running_stats
-        self.running_mean = buffer(size, init.zeros(), dtype) if tracked else None
-        self.running_var = buffer(size, init.ones(), dtype) if tracked else None
-        self.num_batches_tracked = buffer((), init.zeros(), jnp.int32) if tracked else None
+        arguments = (num_features, eps, momentum, affine, track_running_stats, dtype)
+        super().__init__(*arguments, bias=bias, channels_last=channels_last)
 
-    def __call__(self, x: ArrayLike) -> jax.Array:
-        """Normalise x; while training, update the running statistics."""
-        known = (self.weight, self.bias, self.running_mean, self.running_var)
-        x, dtype = measured(self, x, *known)
-        channel, after = self._check(x)
-        weight, bias = (
-            None if each is None else lax.expand_dims(each, after)
-            for each in (self.weight, self.bias)
-        )
-        if self.training or self.running_mean is None or self.running_var is None:
-            axes = tuple(axis for axis in range(x.ndim) if axis != channel)
-            centred, variance, mean = moments(x, axes)
-            if self.training:
-                self._track(mean, variance, axes, _values(x, channel))
-        else:
-            mean, variance = (
-                lax.expand_dims(each.astype(x.dtype), after)
-                for each in (self.running_mean, self.running_var)
-            )
-            centred = x - mean
-        return scaled(centred, lax.rsqrt(variance + self.eps), weight, bias, dtype)
+    def _fits(self, x: jax.Array) -> bool:
+        """Tell whether an input has a rank that the layer takes."""
+        return x.ndim - 2 in self.spatial
 
-    def _check(self, x: jax.Array) -> tuple[int, tuple[int, ...]]:
-        """Return the axis of the features, and the axes that parameters get to stand on it."""
+    def _layouts(self) -> str:
+        """Write the shapes that the layer takes."""
+        return " or ".join(layout("C", self.channels_last, AXES[n]) for n in self.spatial)
+
+    def _axes(self, x: jax.Array) -> tuple[int, tuple[int, ...]]:
         channel = x.ndim - 1 if self.channels_last else 1
-        if x.ndim - 2 not in self.spatial or x.shape[channel] != self.num_features:
-            shapes = " or ".join(layout("C", self.channels_last, AXES[n]) for n in self.spatial)
+        if not self._fits(x) or x.shape[channel] != self.num_features:
             raise InputError(
-                f"{title(self)}: expected an input of shape {shapes} with "
+                f"{title(self)}: expected an input of shape {self._layouts()} with "
                 f"C = num_features={self.num_features}, got shape {x.shape}."
             )
-        if self.training and _values(x, channel) == 1:
+        axes = tuple(axis for axis in range(x.ndim) if axis != channel)
+        if self.training and self._values(x, axes) == 1:
             raise InputError(
                 f"{title(self)}: expected more than 1 value per channel when training, got an "
                 f"input of shape {x.shape}: a single value has no variance."
             )
-        return channel, tuple(range(1, x.ndim - channel))
+        return channel, axes
 
-    def _track(
-        self, mean: jax.Array, variance: jax.Array, axes: tuple[int, ...], values: int
-    ) -> None:
-        """Move the running statistics towards those of this batch."""
-        old_mean, old_variance = self.running_mean, self.running_var
-        if old_mean is None or old_variance is None or self.num_batches_tracked is None:
-            return
+    def _share(self, dtype: Any) -> Any:
+        if self.num_batches_tracked is None:
+            return None
         self.num_batches_tracked = count = self.num_batches_tracked + 1
         # Without a momentum every batch counts the same, since the first.
-        share = 1 / count.astype(mean.dtype) if self.momentum is None else self.momentum
-
-        def moved(old: jax.Array, new: jax.Array) -> jax.Array:
-            new = lax.squeeze(new, axes)
-            return ((1 - share) * old.astype(new.dtype) + share * new).astype(old.dtype)
-
-        self.running_mean = moved(old_mean, mean)
-        self.running_var = moved(old_variance, variance * (values / max(values - 1, 1)))
-
-    def extra_repr(self) -> str:
-        """Write the arguments as PyTorch does."""
-        text = f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
-        text += f"affine={self.affine}, bias={self.bias is not None}, "
-        text += f"track_running_stats={self.track_running_stats}"
-        return text + (", channels_last=True" if self.channels_last else "")
+        return 1 / count.astype(dtype) if self.momentum is None else self.momentum
 
 
-def _values(x: jax.Array, channel: int) -> int:
-    """Count the values of each feature."""
-    return math.prod(x.shape[:channel] + x.shape[channel + 1 :])
-
-
-class BatchNorm1d(_BatchNorm):
+class BatchNorm1d(BatchNorm):
     r"""Normalise each feature of a batch: $y = \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}}\, w + b$.
 
     While training, $\mu$ and $\sigma^2$ are the batch's, over all axes but the features', and the
@@ -177,7 +116,7 @@ class BatchNorm1d(_BatchNorm):
     spatial = (0, 1)
 
 
-class BatchNorm2d(_BatchNorm):
+class BatchNorm2d(BatchNorm):
     r"""Normalise each channel of images: $y = \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}}\, w + b$.
 
     It is [`BatchNorm1d`][funcparams.nn.BatchNorm1d] for x of shape (N, C, H, W), or (N, H, W, C)
@@ -211,7 +150,7 @@ class BatchNorm2d(_BatchNorm):
     spatial = (2,)
 
 
-class BatchNorm3d(_BatchNorm):
+class BatchNorm3d(BatchNorm):
     r"""Normalise each channel of volumes: $y = \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}}\, w + b$.
 
     It is [`BatchNorm1d`][funcparams.nn.BatchNorm1d] for x of shape (N, C, D, H, W), or

@@ -14,7 +14,9 @@ from funcparams.module import Module
 from funcparams.nn.checks import InputTypeError, floating, title, widened
 
 
-def moments(x: jax.Array, axes: Sequence[int]) -> tuple[jax.Array, jax.Array, jax.Array]:
+def moments(
+    x: jax.Array, axes: Sequence[int], axis_name: str | tuple[str, ...] | None = None
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     r"""Return x less its mean, its variance (of n, not n - 1) and its mean, over `axes`, kept.
 
     With $c$ the computed mean and $d = x - c$, the variance is
@@ -26,13 +28,20 @@ def moments(x: jax.Array, axes: Sequence[int]) -> tuple[jax.Array, jax.Array, ja
     Args:
         x: An array, float32 or wider.
         axes: The axes to reduce.
+        axis_name: Mapped axes to reduce as well. All that share them have one $c$, so what is
+            shared afterwards is small numbers, and no digits are lost; that costs one exchange
+            more than $\overline{x^2}$ and $\overline x$ would.
     """
-    centre = lax.stop_gradient(jnp.mean(x, axes, keepdims=True))
+
+    def shared(means: Any) -> Any:
+        return means if axis_name is None else lax.pmean(means, axis_name)
+
+    centre = lax.stop_gradient(shared(jnp.mean(x, axes, keepdims=True)))
     shifted = x - centre
     # The squares stand before the mean: with these two lines the other way round, XLA's CPU backend
     # took 3 times as long over a train step of 12 layers, whose program was 2 times slower.
     square = jnp.mean(lax.square(shifted), axes, keepdims=True)
-    rest = jnp.mean(shifted, axes, keepdims=True)
+    square, rest = shared((square, jnp.mean(shifted, axes, keepdims=True)))
     # Rounding can take the difference below 0 where x is constant.
     variance = jnp.maximum(square - lax.square(rest), 0)
     return shifted - rest, variance, centre + rest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import jax
 import numpy as np
@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from funcparams.module import Module
 from funcparams.nn.checks import ArgumentError, array, floating, spatial_axes, whole, widened
 from funcparams.nn.pooling.avgpool import divided
-from funcparams.nn.pooling.maxpool import refuse_indices
+from funcparams.nn.pooling.places import first_maxima, placed
 from funcparams.nn.pooling.windows import adaptive_bounds, maxima, totals, uneven
 
 Output: TypeAlias = int | Sequence[int | None] | None
@@ -75,15 +75,21 @@ class _AdaptiveMaxPool(_Adaptive):
     def __init__(
         self, output_size: Output, return_indices: bool = False, *, channels_last: bool = False
     ) -> None:
-        refuse_indices(type(self).__name__, return_indices)
+        self.return_indices = bool(return_indices)
         self._keep(output_size, channels_last)
 
-    def __call__(self, x: ArrayLike) -> jax.Array:
-        """Take the maximum of each window."""
+    def __call__(self, x: ArrayLike) -> Any:
+        """Take the maximum of each window, and where it stands if that is asked for."""
         x = array(x)
         axes, counts = self._counts(x)
         # From the last axis on: so the first of equal maxima is the first row by row.
-        for axis, count in zip(axes[::-1], counts[::-1], strict=True):
+        backwards = list(zip(axes, counts, strict=True))[::-1]
+        if self.return_indices:
+            pair = placed(x, axes)
+            for axis, count in backwards:
+                pair = uneven(first_maxima, pair, axis, count)
+            return pair
+        for axis, count in backwards:
             x = uneven(maxima, x, axis, count)
         return x
 
@@ -185,14 +191,16 @@ class AdaptiveMaxPool1d(_AdaptiveMaxPool):
 
     Args:
         output_size: The number m of places; None for the input's own.
-        return_indices: Only False: places of maxima are not returned.
+        return_indices: Whether the places of the maxima are returned too, as
+            [`MaxUnpool1d`][funcparams.nn.MaxUnpool1d] takes them.
         channels_last: Whether data is (N, L, C) instead of (N, C, L).
 
     Called with x of shape (N, C, L) or (C, L), it returns an array of as many axes and of x's
-    dtype. The derivative is that of the first maximum in each window.
+    dtype. The derivative is that of the first maximum in each window. With return_indices it
+    returns a pair of this and of int32: the number of the entry in its channel.
 
     Raises:
-        ArgumentError: For a size that is not a positive integer, and for return_indices.
+        ArgumentError: For a size that is not a positive integer.
         InputError: If x has another rank.
 
     Example:
@@ -213,15 +221,17 @@ class AdaptiveMaxPool2d(_AdaptiveMaxPool):
 
     Args:
         output_size: The height and width, or one number for both; None for the input's own.
-        return_indices: Only False: places of maxima are not returned.
+        return_indices: Whether the places of the maxima are returned too, as
+            [`MaxUnpool2d`][funcparams.nn.MaxUnpool2d] takes them.
         channels_last: Whether data is (N, H, W, C) instead of (N, C, H, W).
 
     Called with x of shape (N, C, H, W) or (C, H, W), it returns an array of as many axes and of x's
-    dtype. The windows are those of
-    [`AdaptiveMaxPool1d`][funcparams.nn.AdaptiveMaxPool1d] on each axis.
+    dtype. The windows are those of [`AdaptiveMaxPool1d`][funcparams.nn.AdaptiveMaxPool1d] on each
+    axis. With return_indices it returns a pair of this and of int32: the number of the entry in its
+    channel, row by row.
 
     Raises:
-        ArgumentError: For a size that is not a positive integer, and for return_indices.
+        ArgumentError: For a size that is not a positive integer.
         InputError: If x has another rank.
 
     Example:
@@ -242,15 +252,17 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPool):
 
     Args:
         output_size: The depth, height and width, or one number for all; None for the input's own.
-        return_indices: Only False: places of maxima are not returned.
+        return_indices: Whether the places of the maxima are returned too, as
+            [`MaxUnpool3d`][funcparams.nn.MaxUnpool3d] takes them.
         channels_last: Whether data is (N, D, H, W, C) instead of (N, C, D, H, W).
 
     Called with x of shape (N, C, D, H, W) or (C, D, H, W), it returns an array of as many axes and
-    of x's dtype. The windows are those of
-    [`AdaptiveMaxPool1d`][funcparams.nn.AdaptiveMaxPool1d] on each axis.
+    of x's dtype. The windows are those of [`AdaptiveMaxPool1d`][funcparams.nn.AdaptiveMaxPool1d] on
+    each axis. With return_indices it returns a pair of this and of int32: the number of the entry
+    in its channel, row by row.
 
     Raises:
-        ArgumentError: For a size that is not a positive integer, and for return_indices.
+        ArgumentError: For a size that is not a positive integer.
         InputError: If x has another rank.
 
     Example:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from funcparams.nn.checks import ArgumentError, array, spatial_axes
+from funcparams.nn.checks import array, spatial_axes
+from funcparams.nn.pooling.places import first_maxima, placed
 from funcparams.nn.pooling.pool import Pool, Sizes
 from funcparams.nn.pooling.windows import maxima
 
@@ -29,20 +29,30 @@ class _MaxPool(Pool):
         *,
         channels_last: bool = False,
     ) -> None:
-        refuse_indices(type(self).__name__, return_indices)
         self.dilation = self.given(dilation, "dilation", 1)
         self.set_geometry(kernel_size, stride, padding, self.dilation)
+        self.return_indices = bool(return_indices)
         self.ceil_mode = bool(ceil_mode)
         self.channels_last = bool(channels_last)
 
-    def __call__(self, x: ArrayLike) -> jax.Array:
-        """Take the maximum of each window."""
+    def __call__(self, x: ArrayLike) -> Any:
+        """Take the maximum of each window, and where it stands if that is asked for."""
         x = array(x)
         axes = spatial_axes(self, x, self.spatial, self.channels_last)
         windows = self.windows(x, axes, self.dilation)
-        x = self.padded(x, axes, windows, least(x.dtype))
         # From the last axis on: so the first of equal maxima is the first row by row.
-        for axis, window in zip(axes[::-1], windows[::-1], strict=True):
+        backwards = list(zip(axes, windows, strict=True))[::-1]
+        if self.return_indices:
+            values, places = placed(x, axes)
+            pair = (
+                self.padded(values, axes, windows, least(x.dtype)),
+                self.padded(places, axes, windows, np.int32(-1)),
+            )
+            for axis, window in backwards:
+                pair = first_maxima(pair, axis, window)
+            return pair
+        x = self.padded(x, axes, windows, least(x.dtype))
+        for axis, window in backwards:
             x = maxima(x, axis, window)
         return x
 
@@ -62,15 +72,17 @@ class MaxPool1d(_MaxPool):
         stride: The step s between windows; None for the kernel's size.
         padding: The places of -infinity added at both ends, at most half of the kernel.
         dilation: The distance d between the places of a window.
-        return_indices: Only False: places of maxima are not returned.
+        return_indices: Whether the places of the maxima are returned too, as
+            [`MaxUnpool1d`][funcparams.nn.MaxUnpool1d] takes them.
         ceil_mode: Whether a last window may reach over the end.
         channels_last: Whether data is (N, L, C) instead of (N, C, L).
 
     Called with x of shape (N, C, L) or (C, L), it returns an array of as many axes and of x's
-    dtype. The derivative is that of the first maximum in each window.
+    dtype. The derivative is that of the first maximum in each window. With return_indices it
+    returns a pair of this and of int32: the number of the entry in its channel.
 
     Raises:
-        ArgumentError: For arguments that PyTorch refuses too, and for return_indices.
+        ArgumentError: For arguments that PyTorch refuses too.
         InputError: If x has another rank, or is smaller than the kernel.
 
     Example:
@@ -94,15 +106,18 @@ class MaxPool2d(_MaxPool):
         stride: The steps s between windows; None for the kernel's size.
         padding: The places of -infinity added at both ends, at most half of the kernel.
         dilation: The distances d between the places of a window.
-        return_indices: Only False: places of maxima are not returned.
+        return_indices: Whether the places of the maxima are returned too, as
+            [`MaxUnpool2d`][funcparams.nn.MaxUnpool2d] takes them.
         ceil_mode: Whether a last window may reach over the end.
         channels_last: Whether data is (N, H, W, C) instead of (N, C, H, W).
 
     Called with x of shape (N, C, H, W) or (C, H, W), it returns an array of as many axes and of x's
-    dtype. The derivative is that of the first maximum in each window, row by row.
+    dtype. The derivative is that of the first maximum in each window, row by row. With
+    return_indices it returns a pair of this and of int32: the number of the entry in its channel,
+    row by row.
 
     Raises:
-        ArgumentError: For arguments that PyTorch refuses too, and for return_indices.
+        ArgumentError: For arguments that PyTorch refuses too.
         InputError: If x has another rank, or is smaller than the kernel.
 
     Example:
@@ -128,15 +143,17 @@ class MaxPool3d(_MaxPool):
         stride: The steps s between windows; None for the kernel's size.
         padding: The places of -infinity added at both ends, at most half of the kernel.
         dilation: The distances d between the places of a window.
-        return_indices: Only False: places of maxima are not returned.
+        return_indices: Whether the places of the maxima are returned too, as
+            [`MaxUnpool3d`][funcparams.nn.MaxUnpool3d] takes them.
         ceil_mode: Whether a last window may reach over the end.
         channels_last: Whether data is (N, D, H, W, C) instead of (N, C, D, H, W).
 
     Called with x of shape (N, C, D, H, W) or (C, D, H, W), it returns an array of as many axes and
-    of x's dtype. The derivative is that of the first maximum in each window.
+    of x's dtype. The derivative is that of the first maximum in each window. With return_indices it
+    returns a pair of this and of int32: the number of the entry in its channel, row by row.
 
     Raises:
-        ArgumentError: For arguments that PyTorch refuses too, and for return_indices.
+        ArgumentError: For arguments that PyTorch refuses too.
         InputError: If x has another rank, or is smaller than the kernel.
 
     Example:
@@ -150,16 +167,6 @@ class MaxPool3d(_MaxPool):
     """
 
     spatial = 3
-
-
-def refuse_indices(layer: str, return_indices: bool) -> None:
-    """Refuse an argument of PyTorch that has no counterpart here."""
-    if return_indices:
-        raise ArgumentError(
-            f"{layer}(return_indices=True): the places of maxima are not returned, for there is no "
-            "MaxUnpool to take them.\n"
-            "  jnp.argmax over the windows gives them."
-        )
 
 
 def least(dtype: Any) -> np.ndarray[Any, Any]:

@@ -22,7 +22,7 @@ class Pool(Module):
     tuples: ClassVar[bool] = False  # whether sizes are kept, and shown, as tuples always
 
     kernel_size: int | tuple[int, ...]
-    stride: int | tuple[int, ...]
+    stride: int | tuple[int, ...] | None
     padding: int | tuple[int, ...]
     ceil_mode: bool
     channels_last: bool
@@ -57,7 +57,8 @@ class Pool(Module):
     def windows(self, x: jax.Array, axes: Sequence[int], dilation: Sizes = 1) -> list[Window]:
         """Return the windows of each axis, of an input that is not padded yet."""
         windows: list[Window] = []
-        geometry = (self.kernel_size, self.stride, self.padding, dilation)
+        stride = self.kernel_size if self.stride is None else self.stride
+        geometry = (self.kernel_size, stride, self.padding, dilation)
         for i, axis in enumerate(axes):
             kernel, stride, pad, step = (self.each(value)[i] for value in geometry)
             size = x.shape[axis]

@@ -19,8 +19,9 @@ import numpy as np
 from jax import lax
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T", jax.Array, tuple[jax.Array, jax.Array])
 
-_SHORT = 8  # Up to here slices beat a reduction, and compile quickly.
+SHORT = 8  # Up to here slices beat a reduction, and compile quickly.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,16 +49,16 @@ def maxima(x: jax.Array, axis: int, window: Window) -> jax.Array:
     if window.disjoint:
         return _block_max(_blocks(x, axis, window), axis, window.kernel)
     if window.kernel > 4 * window.stride:
-        return _doubled(x, axis, window)
-    return _tree(larger, _slices(x, axis, window))
+        return doubled(larger, x, axis, window)
+    return joined(larger, slices(x, axis, window))
 
 
 def sums(x: jax.Array, axis: int, window: Window) -> jax.Array:
     """Return the sum of each window on an axis."""
     if window.count == 1 and window.kernel == x.shape[axis]:
         return x.sum(axis, keepdims=True)
-    if window.kernel <= _SHORT:
-        return _tree(lax.add, _slices(x, axis, window))
+    if window.kernel <= SHORT:
+        return joined(lax.add, slices(x, axis, window))
     if window.disjoint:
         return _split(_blocks(x, axis, window), axis, window.kernel).sum(axis + 1)
     ones = [1] * x.ndim
@@ -77,24 +78,56 @@ def totals(x: jax.Array, axes: Sequence[int], counts: Sequence[int]) -> jax.Arra
     return x
 
 
-def uneven(
-    function: Callable[[jax.Array, int, Window], jax.Array], x: jax.Array, axis: int, count: int
-) -> jax.Array:
+def uneven(function: Callable[[T, int, Window], T], x: T, axis: int, count: int) -> T:
     """Return `function` of `count` windows that cover an axis as evenly as PyTorch has it."""
-    size = x.shape[axis]
+    size = jax.tree.leaves(x)[0].shape[axis]
     if size % count == 0:
         width = size // count
         return function(x, axis, Window(width, width, 1, count))
     parts = [
-        function(lax.slice_in_dim(x, low, high, axis=axis), axis, Window(high - low, 1, 1, 1))
+        function(_sliced(x, axis, low, high), axis, Window(high - low, 1, 1, 1))
         for low, high in adaptive_bounds(size, count)
     ]
-    return lax.concatenate(parts, axis)
+    return jax.tree.map(lambda *each: lax.concatenate(each, axis), *parts)
 
 
 def adaptive_bounds(size: int, count: int) -> list[tuple[int, int]]:
     """Return where each of `count` windows on `size` places starts and ends; they may overlap."""
     return [(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
+
+
+def slices(x: jax.Array, axis: int, window: Window) -> list[jax.Array]:
+    """Return, for each place in a window, what all windows have there."""
+    reach = (window.count - 1) * window.stride + 1
+    starts = [place * window.dilation for place in range(window.kernel)]
+    return [lax.slice_in_dim(x, low, low + reach, window.stride, axis) for low in starts]
+
+
+def joined(join: Callable[[T, T], T], parts: list[T]) -> T:
+    """Join neighbours until one is left: shallower than one after the other, in the same order."""
+    while len(parts) > 1:
+        pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
+        parts = [functools.reduce(join, pair) for pair in pairs]
+    return parts[0]
+
+
+def doubled(join: Callable[[T, T], T], x: T, axis: int, window: Window) -> T:
+    """Join the places of wide windows in steps: 2 of them, 4, and so on, at every place."""
+    places = jax.tree.leaves(x)[0].shape[axis] - window.extent + 1
+    width = 1
+    while width < window.kernel:
+        # The last step may overlap: the same number twice does not change a maximum.
+        shift = min(width, window.kernel - width)
+        left = jax.tree.leaves(x)[0].shape[axis] - shift * window.dilation
+        start = shift * window.dilation
+        x = join(_sliced(x, axis, 0, left), _sliced(x, axis, start, start + left))
+        width += shift
+    last = (window.count - 1) * window.stride + 1
+    return _sliced(x, axis, 0, min(last, places), window.stride)
+
+
+def _sliced(x: T, axis: int, low: int, high: int, step: int = 1) -> T:
+    return jax.tree.map(lambda each: lax.slice_in_dim(each, low, high, step, axis), x)
 
 
 def _first_derivative(function: F, *static: int) -> F:
@@ -118,9 +151,9 @@ def _larger_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
 
 
 def _block_maximum(x: jax.Array, axis: int, size: int) -> jax.Array:
-    if size > _SHORT:
+    if size > SHORT:
         return jnp.max(_split(x, axis, size), axis + 1)
-    return _tree(lax.max, _slices(x, axis, Window(size, size, 1, x.shape[axis] // size)))
+    return joined(lax.max, slices(x, axis, Window(size, size, 1, x.shape[axis] // size)))
 
 
 _block_max = _first_derivative(_block_maximum, 1, 2)
@@ -138,13 +171,6 @@ def _block_max_jvp(
     return _block_maximum(x, axis, size), jnp.where(chosen, tangent, 0).sum(axis + 1)
 
 
-def _slices(x: jax.Array, axis: int, window: Window) -> list[jax.Array]:
-    """Return, for each place in a window, what all windows have there."""
-    reach = (window.count - 1) * window.stride + 1
-    starts = [place * window.dilation for place in range(window.kernel)]
-    return [lax.slice_in_dim(x, low, low + reach, window.stride, axis) for low in starts]
-
-
 def _blocks(x: jax.Array, axis: int, window: Window) -> jax.Array:
     """Return the part of an axis that disjoint windows cover, block after block."""
     stop = window.extent if window.count == 1 else window.count * window.kernel
@@ -156,29 +182,3 @@ def _blocks(x: jax.Array, axis: int, window: Window) -> jax.Array:
 
 def _split(x: jax.Array, axis: int, size: int) -> jax.Array:
     return x.reshape(*x.shape[:axis], x.shape[axis] // size, size, *x.shape[axis + 1 :])
-
-
-def _tree(join: Callable[[jax.Array, jax.Array], jax.Array], parts: list[jax.Array]) -> jax.Array:
-    """Join neighbours until one is left: shallower than one after the other, in the same order."""
-    while len(parts) > 1:
-        pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
-        parts = [functools.reduce(join, pair) for pair in pairs]
-    return parts[0]
-
-
-def _doubled(x: jax.Array, axis: int, window: Window) -> jax.Array:
-    """Return maxima of wide windows in steps: of 2 places, of 4, and so on, at every place."""
-    places = x.shape[axis] - window.extent + 1
-    width = 1
-    while width < window.kernel:
-        # The last step may overlap: the same number twice does not change a maximum.
-        shift = min(width, window.kernel - width)
-        left = x.shape[axis] - shift * window.dilation
-        start = shift * window.dilation
-        x = larger(
-            lax.slice_in_dim(x, 0, left, axis=axis),
-            lax.slice_in_dim(x, start, start + left, axis=axis),
-        )
-        width += shift
-    last = (window.count - 1) * window.stride + 1
-    return lax.slice_in_dim(x, 0, min(last, places), window.stride, axis)
