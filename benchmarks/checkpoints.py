@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import importlib.util
 import json
 import os
@@ -33,7 +34,6 @@ import funcparams as fp
 from funcparams import nn
 
 WIDTH = 2048
-Contender = tuple[Callable[[Path], Any], Callable[[Path], Any]]
 
 
 class Task:
@@ -42,17 +42,23 @@ class Task:
     def __init__(self, megabytes: int):
         count = max(1, round(megabytes * 1e6 / (4 * WIDTH * (WIDTH + 1))))
         self.model = nn.Sequential(*(nn.Linear(WIDTH, WIDTH) for _ in range(count)))
-        draw = np.random.default_rng(0)
-        block = draw.standard_normal((WIDTH, WIDTH), np.float32)
+
+    @functools.cached_property
+    def params(self) -> dict[str, Any]:
+        numbers = np.random.default_rng(0).standard_normal((WIDTH, WIDTH), np.float32)
 
         def fill(struct: Any) -> jax.Array:
-            return jnp.asarray(block[: struct.shape[0]].reshape(-1)[: struct.size]).reshape(
-                struct.shape
-            )
+            return jnp.array(numbers.reshape(-1)[: struct.size].reshape(struct.shape))
 
-        self.params = jax.block_until_ready(jax.tree.map(fill, self.model.abstract()))
-        self.flat = fp.flatten(self.params)
-        self.bytes = sum(array.nbytes for array in self.flat.values())
+        return jax.block_until_ready(jax.tree.map(fill, self.model.abstract()))
+
+    @functools.cached_property
+    def flat(self) -> dict[str, jax.Array]:
+        return fp.flatten(self.params)
+
+    @property
+    def bytes(self) -> int:
+        return sum(declared.nbytes for declared in self.model.parameters())
 
     def numpy(self) -> dict[str, Any]:
         return {name: np.asarray(array) for name, array in self.flat.items()}
@@ -126,9 +132,9 @@ class Task:
             for name, file in whole.items()
         }
         found |= {
-            "funcparams, own file, cast to bfloat16": lambda: fp.load(
-                ours, self.model, dtype=jnp.bfloat16
-            ).params,
+            "funcparams, own file, cast to bfloat16": lambda: (
+                fp.load(ours, self.model, dtype=jnp.bfloat16).params
+            ),
             "safetensors.numpy": lambda: safetensors.numpy.load_file(theirs),
             "safetensors.numpy, then JAX": lambda: to_jax(safetensors.numpy.load_file(theirs)),
             "safetensors.numpy, then JAX, every number read": lambda: read_all(
@@ -144,7 +150,9 @@ class Task:
         if importlib.util.find_spec("equinox"):
             import equinox
 
-            found["equinox"] = lambda: equinox.tree_deserialise_leaves(path / "equinox", self.params)
+            found["equinox"] = lambda: equinox.tree_deserialise_leaves(
+                path / "equinox", self.model.abstract()
+            )
         return found
 
     def orbax_load(self, ocp: Any, path: Path) -> Any:
@@ -225,9 +233,7 @@ def load_times(task: Task, base: Path, rounds: int) -> dict[str, list[float]]:
 
 def memory(name: str, megabytes: int, place: Path) -> dict[str, float]:
     """Load in this process, and give the most that it took, and what it holds then."""
-    task = Task(1)
-    task.model = Task.__new__(Task).model if False else definition(megabytes)
-    loader = task.loaders(place)[name]
+    loader = Task(megabytes).loaders(place)[name]
     read_all({"a": jnp.ones(3)})
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before = status()
@@ -238,11 +244,6 @@ def memory(name: str, megabytes: int, place: Path) -> dict[str, float]:
         "peak": after["VmHWM"] - before["VmRSS"],
         "private": after["RssAnon"] - before["RssAnon"],
     }
-
-
-def definition(megabytes: int) -> Any:
-    count = max(1, round(megabytes * 1e6 / (4 * WIDTH * (WIDTH + 1))))
-    return nn.Sequential(*(nn.Linear(WIDTH, WIDTH) for _ in range(count)))
 
 
 def status() -> dict[str, float]:
@@ -268,7 +269,9 @@ def table(title: str, times: dict[str, list[float]], size: int) -> None:
     print(f"\n{title}\n{'':52}  median    least     GB/s")
     for name, values in times.items():
         middle = statistics.median(values)
-        print(f"{name:52}{1e3 * middle:6.1f} ms{1e3 * min(values):6.1f} ms{size / middle / 1e9:9.2f}")
+        print(
+            f"{name:52}{1e3 * middle:6.1f} ms{1e3 * min(values):6.1f} ms{size / middle / 1e9:9.2f}"
+        )
 
 
 def main() -> None:

@@ -3,21 +3,6 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from funcparams.checkpoint import (
-    CheckpointError,
-    CheckpointNotFoundError,
-    Diff,
-    Difference,
-    Entry,
-    File,
-    Loaded,
-    Report,
-    diff,
-    load,
-    load_state_dict,
-    save,
-    state_dict,
-)
 from funcparams.core.bind import state_of
 from funcparams.core.declarations import Buffer, Param
 from funcparams.core.definition import FrozenDict
@@ -61,6 +46,21 @@ if TYPE_CHECKING:
     from funcparams import nn as nn
     from funcparams import parametrizations as parametrizations
     from funcparams import testing as testing
+    from funcparams.checkpoint import (
+        CheckpointError,
+        CheckpointNotFoundError,
+        Diff,
+        Difference,
+        Entry,
+        File,
+        Loaded,
+        Report,
+        diff,
+        load,
+        load_state_dict,
+        save,
+        state_dict,
+    )
 
 __version__ = "0.1.0"
 
@@ -126,7 +126,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import the larger part of the package on first use: `fp.init`, `fp.nn` and others."""
+    """Import the larger part of the package on first use: `fp.init`, `fp.nn`, `fp.load`, others."""
     if name in ("init", "nn", "parametrizations", "testing"):
         return importlib.import_module(f"funcparams.{name}")
+    if name in __all__:  # of those, only what is about checkpoints is not there yet
+        found = globals()[name] = getattr(importlib.import_module("funcparams.checkpoint"), name)
+        return found
     raise AttributeError(f"module 'funcparams' has no attribute {name!r}")

@@ -67,7 +67,16 @@ from funcparams.nn.attention import (
 )
 from funcparams.nn.checks import ArgumentError, InputError, InputTypeError
 from funcparams.nn.containers import Function, Sequential
-from funcparams.nn.conv import Conv1d, Conv2d, Conv3d
+from funcparams.nn.conv import (
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+    Fold,
+    Unfold,
+)
 from funcparams.nn.distance import CosineSimilarity, PairwiseDistance
 from funcparams.nn.dropout import (
     AlphaDropout,
@@ -80,6 +89,7 @@ from funcparams.nn.dropout import (
 from funcparams.nn.embedding import Embedding, EmbeddingBag
 from funcparams.nn.feedforward import SwiGLU
 from funcparams.nn.linear import Bilinear, Identity, Linear
+from funcparams.nn.linear_cross_entropy import LinearCrossEntropyLoss
 from funcparams.nn.norm import (
     AxisNameError,
     BatchNorm1d,
@@ -105,12 +115,44 @@ from funcparams.nn.pooling import (
     AvgPool1d,
     AvgPool2d,
     AvgPool3d,
+    FractionalMaxPool2d,
+    FractionalMaxPool3d,
+    LPPool1d,
+    LPPool2d,
+    LPPool3d,
     MaxPool1d,
     MaxPool2d,
     MaxPool3d,
+    MaxUnpool1d,
+    MaxUnpool2d,
+    MaxUnpool3d,
 )
 from funcparams.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
-from funcparams.nn.shape import Flatten, Unflatten
+from funcparams.nn.shape import (
+    ChannelShuffle,
+    CircularPad1d,
+    CircularPad2d,
+    CircularPad3d,
+    ConstantPad1d,
+    ConstantPad2d,
+    ConstantPad3d,
+    Flatten,
+    PixelShuffle,
+    PixelUnshuffle,
+    ReflectionPad1d,
+    ReflectionPad2d,
+    ReflectionPad3d,
+    ReplicationPad1d,
+    ReplicationPad2d,
+    ReplicationPad3d,
+    Unflatten,
+    Upsample,
+    UpsamplingBilinear2d,
+    UpsamplingNearest2d,
+    ZeroPad1d,
+    ZeroPad2d,
+    ZeroPad3d,
+)
 
 __all__ = [
     "CELU",
@@ -170,6 +212,7 @@ __all__ = [
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LinearCrossEntropyLoss",
     "LocalResponseNorm",
     "LogSigmoid",
     "LogSoftmax",
@@ -207,4 +250,38 @@ __all__ = [
     "Unflatten",
     "functional",
     "rotary",
+    "ChannelShuffle",
+    "CircularPad1d",
+    "CircularPad2d",
+    "CircularPad3d",
+    "ConstantPad1d",
+    "ConstantPad2d",
+    "ConstantPad3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
+    "Fold",
+    "FractionalMaxPool2d",
+    "FractionalMaxPool3d",
+    "LPPool1d",
+    "LPPool2d",
+    "LPPool3d",
+    "MaxUnpool1d",
+    "MaxUnpool2d",
+    "MaxUnpool3d",
+    "PixelShuffle",
+    "PixelUnshuffle",
+    "ReflectionPad1d",
+    "ReflectionPad2d",
+    "ReflectionPad3d",
+    "ReplicationPad1d",
+    "ReplicationPad2d",
+    "ReplicationPad3d",
+    "Unfold",
+    "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
+    "ZeroPad1d",
+    "ZeroPad2d",
+    "ZeroPad3d",
 ]

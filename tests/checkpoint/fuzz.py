@@ -237,7 +237,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp())
     outcomes: Counter[str] = Counter()
     any_kind = settings(
-        max_examples=1000, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        max_examples=200, deadline=None, database=None, suppress_health_check=list(HealthCheck)
     )
 
     @any_kind

@@ -20,6 +20,7 @@ HIDDEN = np.array([[0, 0, 1, 1, 1], [0, 0, 0, 1, 1], [1, 0, 1, 0, 0]], bool)
 EACH = np.stack([np.roll(HIDDEN, shift, 1) for shift in range(N * H)])
 EACH[:, :, 0] = False
 ADDED = np.random.RandomState(0).randn(N * H, L, S).astype(np.float32)
+BOTH = (False, True)
 AHEAD = np.triu(np.ones((L, L), bool), 1)
 SQUARE = np.random.RandomState(1).randn(S, S).astype(np.float32)
 
@@ -141,13 +142,14 @@ _STACKS = {"src_is_causal": False, "tgt_is_causal": True}
 # PyTorch writes the layers of a stack as a ModuleList; tests/parity/test_attention.py compares all
 # but that.
 STACKS = [
-    Case("TransformerEncoder", (), (QUERY,), build=_encoder, in_torch=False),
+    Case("TransformerEncoder", (), (QUERY,), build=_encoder, modes=BOTH, in_torch=False),
     Case(
         "TransformerEncoder",
         (),
         (QUERY,),
         build=_encoder,
         keywords={"mask": AHEAD, "src_key_padding_mask": PADDING[:, :L]},
+        modes=BOTH,
         in_torch=False,
     ),
     Case(
@@ -156,6 +158,7 @@ STACKS = [
         (QUERY, KEYS),
         build=_decoder,
         tolerances=(5e-5, 1e-9),  # gradients of 1e-4 behind six norms
+        modes=BOTH,
         in_torch=False,
     ),
     Case(
@@ -164,9 +167,10 @@ STACKS = [
         (QUERY, KEYS),
         build=_decoder,
         keywords={"tgt_mask": AHEAD, "memory_key_padding_mask": PADDING, "memory_mask": HIDDEN},
+        modes=BOTH,
         in_torch=False,
     ),
-    Case("Transformer", (E, H, 2, 1, 8, 0.0), (KEYS, QUERY), in_torch=False),
+    Case("Transformer", (E, H, 2, 1, 8, 0.0), (KEYS, QUERY), modes=BOTH, in_torch=False),
     Case(
         "Transformer",
         (E, H, 1, 2, 8, 0.0, "gelu"),
@@ -178,6 +182,7 @@ STACKS = [
             "memory_key_padding_mask": PADDING,
             **_STACKS,
         },
+        modes=BOTH,
         in_torch=False,
     ),
 ]
@@ -200,7 +205,9 @@ GROUPED = [
         keywords={"attn_mask": SQUARE},
         in_torch=False,
     ),
-    Case("GroupedQueryAttention", (6, 3), ((2, 5, 6),), {"dropout": 0.1}, in_torch=False),
+    Case(
+        "GroupedQueryAttention", (6, 3), ((2, 5, 6),), {"dropout": 0.1}, modes=BOTH, in_torch=False
+    ),
     Case("SwiGLU", (4, 6), ((2, 3, 4),), in_torch=False),
     Case("SwiGLU", (4, 6, 3), ((4,),), {"bias": True}, in_torch=False),
 ]

@@ -151,3 +151,18 @@ def channels(layer: str, *args: Any, n: int, **options: Any) -> list[Case]:
         Case(layer, args, ((count, *place),), options, values),
         Case(layer, args, ((2, *place, count),), last, values),
     ]
+
+
+def channels_last(layer: str, *args: Any, shape: tuple[int, ...], **options: Any) -> Case:
+    """Make a case with channels on the last axis, of a layer whose name says no number of axes."""
+    given = {**options, "channels_last": True}
+    return Case(
+        layer,
+        args,
+        (shape,),
+        options,
+        build=lambda nn: getattr(nn, layer)(*args, **given),
+        torch_build=lambda torch: getattr(torch.nn, layer)(*args, **options),
+        torch_call=lambda torch, module, tensors: module(tensors[0].movedim(-1, 1)).movedim(1, -1),
+        note="channels_last",
+    )

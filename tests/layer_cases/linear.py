@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.layer_cases.case import Case
+
+
+def _classifying(shapes: tuple[tuple[int, ...], ...], **options: Any) -> Case:
+    """Make a case with a target of classes, which PyTorch wants as int64."""
+    return Case(
+        "LinearCrossEntropyLoss",
+        (4, 5),
+        shapes,
+        options,
+        values=("normal", 5),
+        torch_call=lambda torch, module, tensors: module(tensors[0], tensors[1].long()),
+    )
+
 
 LINEAR = [
     Case("Linear", (4, 3), ((5, 4),)),
@@ -34,4 +49,16 @@ LINEAR = [
     Case("AdaptiveLogSoftmaxWithLoss", (8, 12, [4, 7]), ((8,), ()), values=("normal", 12)),
     # The last cluster's space has no numbers, so all its classes are equally likely.
     Case("AdaptiveLogSoftmaxWithLoss", (6, 12, [4, 7]), ((9, 6), (9,)), values=("normal", 12)),
+    _classifying(((6, 4), (6,))),
+    _classifying(((4,), ()), bias=True),
+    _classifying(((6, 4), (6,)), ignore_index=1),
+    _classifying(
+        ((6, 4), (6, 2, 3)),
+        out_features=(2, 3),
+        bias=True,
+        reduction="none",
+        label_smoothing=0.1,
+    ),
+    # Probabilities.
+    Case("LinearCrossEntropyLoss", (4, 5), ((6, 4), (6, 5)), {"reduction": "sum"}),
 ]

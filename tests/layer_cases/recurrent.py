@@ -91,6 +91,7 @@ def _both(layer: str, *args: Any) -> list[Case]:
         Case(layer, (4, 3), ((5, 4), (2, 3)), {"bidirectional": True, "batch_first": True}),
         Case(layer, (4, 3), ((2, 5, 4), (4, 2, 3)), {**deep, "bias": False, "batch_first": True}),
         Case(layer, (4, 3, 3), ((1, 2, 4),), {"dropout": 0.5}),
+        Case(layer, (4, 3), ((9, 2, 4),), {"bidirectional": True}),
         _packed(layer, (4, 3), ((5, 3, 4),), (2, 5, 1)),
         _packed(layer, (4, 3), ((3, 5, 4), (4, 3, 3)), (3, 1, 4), **deep, batch_first=True),
     ]
@@ -108,6 +109,7 @@ RECURRENT = [
     _stateful("LSTM", (4, 3, 2), ((5, 2, 4), (4, 2, 3), (4, 2, 3)), bidirectional=True),
     _stateful("LSTM", (4, 3), ((2, 5, 4), (1, 2, 2), (1, 2, 3)), proj_size=2, batch_first=True),
     _packed("LSTM", (4, 3), ((5, 3, 4),), (2, 5, 1)),
+    _packed("LSTM", (4, 3), ((9, 3, 4),), (2, 9, 4), bidirectional=True, proj_size=2),
     _packed("LSTM", (4, 3, 2), ((3, 5, 4),), (1, 4, 2), batch_first=True, bidirectional=True),
     _stateful(
         "LSTM",

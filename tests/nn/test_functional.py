@@ -18,6 +18,7 @@ from funcparams.nn import functional as F
 from tests.loss_cases import CASES, Loss
 
 EVERY_CASE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+FEW = [case for name in F.__all__ for case in [c for c in CASES if c.name == name][:3]]
 X = jnp.asarray(np.random.RandomState(0).randn(3, 5), jnp.float32)
 LABELS = jnp.array([0, 4, 2])
 
@@ -43,29 +44,30 @@ def test_compiles_maps_and_has_finite_gradients_of_one_dtype(case: Loss) -> None
         loss = case({**given, **chosen}, "none")
         return jnp.sum(loss), loss
 
-    both = jax.value_and_grad(total, has_aux=True)
+    stacked = jax.tree.map(lambda x: jnp.stack([0.9 * x, x]), chosen)
     with jax.numpy_dtype_promotion("strict"):
-        (_, loss), gradients = jax.jit(both)(chosen)
-        chex.assert_trees_all_close(loss, case(given, "none"), rtol=2e-5, atol=1e-6)
-        stacked = jax.tree.map(lambda x: jnp.stack([0.9 * x, x]), chosen)
-        (_, losses), each = jax.jit(jax.vmap(both))(stacked)
+        eager = case(given, "none")
+        (_, losses), gradients = jax.jit(jax.vmap(jax.value_and_grad(total, has_aux=True)))(stacked)
+    chex.assert_trees_all_close(losses[1], eager, rtol=2e-5, atol=1e-6)
     chex.assert_tree_all_finite(gradients)
-    chex.assert_trees_all_equal_dtypes(gradients, chosen)
-    second = jax.tree.map(lambda x: x[1], (losses, each))
-    chex.assert_trees_all_close(second, (loss, gradients), rtol=1e-4, atol=1e-5)
+    chex.assert_trees_all_equal_shapes_and_dtypes(gradients, stacked)
 
 
-@EVERY_CASE
+@pytest.mark.parametrize("case", FEW, ids=lambda case: case.id)
 def test_half_precision_is_returned_and_not_computed_in(case: Loss) -> None:
     halves = case.given(jnp.bfloat16)
-    wide = {key: x.astype(jnp.float32) for key, x in floats(halves).items()}
-    for reduction in case.reductions:
-        with jax.numpy_dtype_promotion("strict"):
-            loss = case(halves, reduction)
+    wide = {**halves, **{key: x.astype(jnp.float32) for key, x in floats(halves).items()}}
+
+    @jax.jit
+    def losses(given: Any) -> Any:
+        return [case(given, reduction) for reduction in case.reductions]
+
+    with jax.numpy_dtype_promotion("strict"):
+        found = losses(halves)
+    # A linear map is computed in the dtype of its arrays, as a layer's is.
+    room = 0.1 if case.name == "linear_cross_entropy" else 0.005
+    for loss, exact in zip(found, losses(wide), strict=True):
         assert loss.dtype == jnp.bfloat16
-        exact = case({**halves, **wide}, reduction)
-        # A linear map is computed in the dtype of its arrays, as a layer's is.
-        room = 0.1 if case.name == "linear_cross_entropy" else 0.005
         np.testing.assert_allclose(np.asarray(loss, np.float32), exact, rtol=room, atol=1e-6)
 
 
@@ -350,7 +352,7 @@ def test_ctc_compiles_one_program_for_every_length() -> None:
     def size(frames: int) -> int:
         sequences = ([[1, 2]], [frames], [2])
         program = jax.make_jaxpr(jax.grad(lambda x: ctc(x, *sequences)))(jnp.zeros((frames, 1, 3)))
-        return len(str(program).splitlines())
+        return str(program).count(" = ")
 
     assert size(5) == size(50)
 

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from funcparams import nn
+from funcparams.testing import assert_same_program
+from tests.nn.test_programs import normalise
 
 # Two examples of one channel, with means 3 and 12 and variances (of n - 1) 14 / 3 and 2 / 3 * 4.
 X = np.array([[[1.0, 2.0, 3.0, 6.0]], [[10.0, 12.0, 12.0, 14.0]]], np.float32)
@@ -63,6 +65,29 @@ def test_parameters_are_as_many_as_channels_only_where_asked_for() -> None:
     params = nn.InstanceNorm2d(3, affine=True).init(None)
     np.testing.assert_array_equal(params["weight"], np.ones(3))
     np.testing.assert_array_equal(params["bias"], np.zeros(3))
+
+
+def test_operations_are_those_of_hand_written_jax() -> None:
+    model = nn.InstanceNorm2d(3, affine=True, track_running_stats=True)
+
+    def by_hand(p: Any, s: Any, x: Any) -> Any:
+        centred, variance, mean = normalise(x, (2, 3))
+        weight, bias = (p[name][:, None, None] for name in ("weight", "bias"))
+
+        def moved(old: Any, new: Any) -> Any:
+            return 0.9 * old + 0.1 * jax.lax.squeeze(new.mean(0, keepdims=True), (0, 2, 3))
+
+        return centred * (jax.lax.rsqrt(variance + 1e-5) * weight) + bias, {
+            "running_mean": moved(s["running_mean"], mean),
+            "running_var": moved(s["running_var"], variance * (20 / 19)),
+            "num_batches_tracked": s["num_batches_tracked"],
+        }
+
+    def train(p: Any, s: Any, x: Any) -> Any:
+        return model.apply_with_state(p, s, x, training=True)
+
+    arguments = (model.init(None), model.init_state(), jnp.ones((2, 3, 4, 5)))
+    assert_same_program(train, by_hand, *arguments)
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e3, 1e5])

@@ -15,6 +15,7 @@ import pytest
 
 import funcparams as fp
 from funcparams import nn
+from funcparams.testing import assert_same_program
 
 ROOT = Path(__file__).resolve().parents[2]
 RNG = np.random.RandomState(0)
@@ -125,6 +126,14 @@ def test_without_an_axis_it_is_batch_normalisation_of_any_rank() -> None:
         assert model.apply(PARAMS, jnp.ones(shape), state=STATE).shape == shape
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_without_an_axis_the_program_is_that_of_batch_normalisation(training: bool) -> None:
+    def program(model: Any) -> Any:
+        return lambda p, s, x: model.apply_with_state(p, s, x, training=training)
+
+    assert_same_program(program(nn.SyncBatchNorm(3)), program(WHOLE), PARAMS, STATE, X)
+
+
 def test_inference_needs_no_axis() -> None:
     model = nn.SyncBatchNorm(3, axis_name="batch")
     wanted = WHOLE.apply(PARAMS, X, state=STATE)
@@ -231,6 +240,7 @@ SHARDED = """
 import jax, numpy as np
 from jax.sharding import Mesh, PartitionSpec as P
 from funcparams import nn
+from funcparams.testing import operation_counts
 from tests.nn import test_syncbatchnorm as t
 
 assert jax.device_count() == 4
@@ -256,6 +266,14 @@ for offset in (0, 1000):
     for mesh, axes in ((line, "data"), (square, ("data", "model")), (square, "data")):
         model = nn.SyncBatchNorm(3, axis_name=axes)
         t.assert_close(sharded(model, x, mesh, axes), wanted, 2e-6 * max(offset, 1) ** 0.5)
+
+model = nn.SyncBatchNorm(3, axis_name="data")
+for training, exchanges in ((True, 3), (False, 0)):
+    def part(params, x):
+        return model.apply_with_state(params, t.STATE, x, training=training)
+
+    over = jax.shard_map(part, mesh=line, in_specs=(P(), P("data")), out_specs=(P("data"), P()))
+    assert operation_counts(over, t.PARAMS, t.X).get("stablehlo.all_reduce", 0) == exchanges
 print("the same")
 """
 

@@ -67,12 +67,12 @@ class MultiheadAttention(Module):
     average_attn_weights=False the weights are those of each head, (N, H, L, S). Of masks,
     True hides a key and floating-point numbers, of any such dtype, are added to the scores:
     key_padding_mask is (N, S), attn_mask (L, S), or (N * H, L, S) for each example and head.
-    `is_causal` hides the keys behind a query's own place; a mask that is given beside it is taken
-    to say the same, as in PyTorch, which asks for one. Inside your own function pass one array as
-    query, key and value for self-attention: its three projections are then one product.
+    `is_causal` hides the keys that come after a query's own place; a mask that is given beside it
+    is taken to say the same, as in PyTorch, which asks for one. Inside your own function pass one
+    array as query, key and value for self-attention: its three projections are then one product.
 
     Where no key is seen at all, the output is NaN, or `out_proj.bias` with need_weights=False; that
-    is PyTorch's behaviour. Gradients are finite.
+    is PyTorch's behaviour. Gradients are finite there without weights, and under masks of bool.
 
     The argument `key` is the keys. A PRNG key, which training with dropout > 0 needs, is given to
     the model around it as always, and to the layer alone by

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import jax
 import jax.numpy as jnp
@@ -62,8 +62,8 @@ class EmbeddingBag(Module):
     What is no row is treated as in [`Embedding`][funcparams.nn.Embedding]: PyTorch raises, compiled
     code gives NaN for the bags that hold it. PyTorch also refuses offsets that do not start at 0;
     here what stands before the first offset, or after the last bag's end, is in no bag. With
-    max_norm the table itself is not changed in a call. With scale_grad_by_freq PyTorch 2.13 divides,
-    on CPU, by the count of another row; here it is the row's own. PyTorch's `sparse` is left out:
+    max_norm the table itself is not changed in a call. With scale_grad_by_freq PyTorch 2.13 divides
+    by the count of another row on CPU; here it is the row's own. PyTorch's `sparse` is left out:
     gradients are arrays as the parameters are.
 
     Raises:
@@ -271,12 +271,13 @@ def _maxima(
         return jnp.zeros((count, rows.shape[-1]), rows.dtype)
     if counted is not None:
         rows = jnp.where(lax.expand_dims(counted, (counted.ndim,)), rows, -jnp.inf)
+    best: jax.Array
     if bags is None:
         best = lax.squeeze(maxima(rows, 1, Window(rows.shape[1], 1, 1, 1)), (1,))
         if counted is None:
             return best
     else:
-        best = _bag_max(rows, bags, count)
+        best = cast(Any, _bag_max)(rows, bags, count)
     held = jnp.ones(rows.shape[:-1], jnp.int32) if counted is None else counted.astype(jnp.int32)
     return jnp.where(lax.expand_dims(_added(held, bags, count) > 0, (1,)), best, 0)
 
@@ -289,7 +290,7 @@ def _bag_max(rows: jax.Array, bags: jax.Array, count: int) -> jax.Array:
 @_bag_max.defjvp
 def _bag_max_jvp(count: int, primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
     (rows, bags), (tangent, _) = primals, tangents
-    most = _bag_max(rows, bags, count)
+    most: jax.Array = cast(Any, _bag_max)(rows, bags, count)
     places = jnp.arange(rows.shape[0], dtype=jnp.int32)[:, None]
     # Nothing equals NaN: a bag that holds one has no first place, and no derivative.
     places = jnp.where(rows == most[bags], places, rows.shape[0])

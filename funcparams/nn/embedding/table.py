@@ -52,7 +52,8 @@ class Embedding(Module):
 
     Called with integers of any shape (...), it returns an array of shape (..., d) of the table's
     dtype. PyTorch raises an IndexError for integers that are not from 0 to n - 1; compiled code
-    cannot, and gives NaN for their rows rather than another row.
+    cannot, and gives NaN for their rows rather than another row. To have it raise,
+    `jax.experimental.checkify` finds them: `checkify.checkify(model.apply, checkify.index_checks)`.
 
     With max_norm, PyTorch overwrites the rows of its table as it looks them up. Here outputs and
     gradients are the same, but parameters do not change in a call: the table keeps its long rows.

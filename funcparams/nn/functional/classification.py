@@ -263,4 +263,4 @@ def _by_chunks(of_rows: Any, x: jax.Array, y: jax.Array, size: int) -> Terms:
         return of_rows(*pair)
 
     row = cast(Any, jax.checkpoint)(of_row, prevent_cse=False)
-    return lax.map(row, (x, y), batch_size=size)
+    return cast(Any, lax.map)(row, (x, y), batch_size=size)

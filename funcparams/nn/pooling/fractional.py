@@ -91,8 +91,8 @@ class _FractionalMaxPool(Module):
             # The places of every window side by side.
             wanted = start[..., None] + np.arange(kernel, dtype=np.int32)
             wanted = self._along(x, axes, axis, wanted.reshape(*start.shape[:2], count * kernel))
-            pair = tuple(_taken(each, wanted, axis) for each in pair)
-            pair = first_maxima(pair, axis, Window(kernel, kernel, 1, count))
+            values, places = (_taken(each, wanted, axis) for each in pair)
+            pair = first_maxima((values, places), axis, Window(kernel, kernel, 1, count))
         # The numbers are taken once more, from x itself, so that the derivative is one sum.
         places = pair[1]
         first, last = axes[0], axes[-1] + 1
@@ -167,9 +167,9 @@ def _taken(x: jax.Array, places: jax.Array, axis: int) -> jax.Array:
 class FractionalMaxPool2d(_FractionalMaxPool):
     r"""Take maxima over windows on two axes, with steps that are random: not all are equal.
 
-    Window i starts at $\lfloor (i + u) \alpha \rfloor - \lfloor u \alpha \rfloor$, the last one at the
-    end, with $\alpha = (n - k) / (m - 1)$ for m windows of k places among n, and u from U(0, 1) for
-    each axis of each channel of each example.
+    Window i starts at $\lfloor (i + u) \alpha \rfloor - \lfloor u \alpha \rfloor$, the last one at
+    the end, with $\alpha = (n - k) / (m - 1)$ for m windows of k places among n, and u from U(0, 1)
+    for each axis of each channel of each example.
 
     Args:
         kernel_size: The height and width of a window; here and below one number is for all.
@@ -212,9 +212,9 @@ class FractionalMaxPool2d(_FractionalMaxPool):
 class FractionalMaxPool3d(_FractionalMaxPool):
     r"""Take maxima over windows on three axes, with steps that are random: not all are equal.
 
-    Window i starts at $\lfloor (i + u) \alpha \rfloor - \lfloor u \alpha \rfloor$, the last one at the
-    end, with $\alpha = (n - k) / (m - 1)$ for m windows of k places among n, and u from U(0, 1) for
-    each axis of each channel of each example.
+    Window i starts at $\lfloor (i + u) \alpha \rfloor - \lfloor u \alpha \rfloor$, the last one at
+    the end, with $\alpha = (n - k) / (m - 1)$ for m windows of k places among n, and u from U(0, 1)
+    for each axis of each channel of each example.
 
     Args:
         kernel_size: The depth, height and width of a window; here and below one number is for all.

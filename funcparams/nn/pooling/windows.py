@@ -127,7 +127,10 @@ def doubled(join: Callable[[T, T], T], x: T, axis: int, window: Window) -> T:
 
 
 def _sliced(x: T, axis: int, low: int, high: int, step: int = 1) -> T:
-    return jax.tree.map(lambda each: lax.slice_in_dim(each, low, high, step, axis), x)
+    def cut(each: jax.Array) -> jax.Array:
+        return lax.slice_in_dim(each, low, high, step, axis)
+
+    return jax.tree.map(cut, x)
 
 
 def _first_derivative(function: F, *static: int) -> F:
