@@ -133,3 +133,7 @@ def __getattr__(name: str) -> Any:
         found = globals()[name] = getattr(importlib.import_module("funcparams.checkpoint"), name)
         return found
     raise AttributeError(f"module 'funcparams' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -138,6 +138,13 @@ def test_the_reference_shows_every_public_module() -> None:
     assert sorted(shown) == sorted(module.__name__ for module in MODULES)
 
 
+def test_every_layer_is_on_one_page() -> None:
+    pages = "\n".join(page.read_text() for page in (ROOT / "docs" / "reference").rglob("*.md"))
+    shown = " ".join(re.findall(r"^@layers (.+)$", pages, re.MULTILINE)).split()
+    nn = importlib.import_module("funcparams.nn")
+    assert sorted(shown) == sorted(n for n in nn.__all__ if not inspect.ismodule(getattr(nn, n)))
+
+
 # What is written runs
 
 

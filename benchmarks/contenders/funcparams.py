@@ -13,7 +13,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 import funcparams as fp
@@ -130,12 +129,11 @@ class Funcparams(Plain):
         return lambda x: self.model.apply(params, x, state=state)
 
     def save(self, folder: Path, weights: Any) -> None:
-        np.savez(folder / f"{CHECKPOINT}.npz", **fp.flatten(weights[0]))
+        fp.save(folder / f"{CHECKPOINT}.safetensors", self.model, *weights)
 
     def restore(self, folder: Path) -> Any:
-        with np.load(folder / f"{CHECKPOINT}.npz") as file:
-            flat = jax.device_put({name: file[name] for name in file.files})
-        return fp.unflatten(self.model, flat), self.model.init_state()
+        loaded = fp.load(folder / f"{CHECKPOINT}.safetensors", self.model)
+        return loaded.params, loaded.state
 
 
 class Scanned(Funcparams):
