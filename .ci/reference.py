@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 import zlib
 from pathlib import Path
@@ -24,7 +25,9 @@ def main() -> int:
         for line in page.read_text().splitlines():
             if line.startswith("::: "):
                 module = line.removeprefix("::: ").strip()
-                names = [f"{module}.{name}" for name in importlib.import_module(module).__all__]
+                found = importlib.import_module(module)
+                public = [n for n in found.__all__ if not inspect.ismodule(getattr(found, n))]
+                names = [f"{module}.{name}" for name in public]
                 count += len(names)
                 missing += [name for name in names if name not in shown]
     print(f"{count} public names, {count - len(missing)} in the reference")

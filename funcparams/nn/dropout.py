@@ -66,7 +66,7 @@ class Dropout(_Dropout):
     def __call__(self, x: ArrayLike) -> jax.Array:
         """Drop entries of x while training."""
         x = floating(self, x)
-        return _dropped(x, self.next_key(), self.p, x.shape) if self.training else x
+        return dropped(x, self.next_key(), self.p, x.shape) if self.training else x
 
 
 class _ChannelDropout(_Dropout):
@@ -85,7 +85,7 @@ class _ChannelDropout(_Dropout):
         if not self.training:
             return x
         shape = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
-        return _dropped(x, self.next_key(), self.p, shape)
+        return dropped(x, self.next_key(), self.p, shape)
 
     def extra_repr(self) -> str:
         """Write the arguments as PyTorch does."""
@@ -269,7 +269,7 @@ def _mask(key: jax.Array, p: float, shape: tuple[int, ...], to: tuple[int, ...])
     return mask if shape == to else jnp.broadcast_to(mask, to)
 
 
-def _dropped(x: jax.Array, key: jax.Array, p: float, shape: tuple[int, ...]) -> jax.Array:
+def dropped(x: jax.Array, key: jax.Array, p: float, shape: tuple[int, ...]) -> jax.Array:
     if p in (0, 1):  # 1 / (1 - p) would make NaN of the gradient at 1
         return x if p == 0 else jnp.zeros_like(x)
     return jnp.where(_mask(key, p, shape, x.shape), x * (1 / (1 - p)), 0)

@@ -41,7 +41,10 @@ def _fractional(layer: str, args: tuple[Any, ...], shape: tuple[int, ...], **opt
     def build_torch(torch: Any) -> Any:
         return getattr(torch.nn, layer)(*args, _random_samples=torch.tensor(samples), **given)
 
-    return Case(layer, args, (shape,), options, build=build, torch_build=build_torch)
+    # PyTorch writes no arguments, so that its text cannot be that of channels_last.
+    return Case(
+        layer, args, (shape,), options, build=build, torch_build=build_torch, in_torch=not last
+    )
 
 
 POOLING = [

@@ -118,16 +118,6 @@ def test_maxima_have_forward_and_second_derivatives() -> None:
     ("make", "text"),
     [
         (
-            lambda: nn.MaxPool2d(2, return_indices=True),
-            "MaxPool2d(return_indices=True): the places of maxima are not returned, for there is "
-            "no MaxUnpool to take them.\n  jnp.argmax over the windows gives them.",
-        ),
-        (
-            lambda: nn.AdaptiveMaxPool1d(2, return_indices=True),
-            "AdaptiveMaxPool1d(return_indices=True): the places of maxima are not returned, for "
-            "there is no MaxUnpool to take them.\n  jnp.argmax over the windows gives them.",
-        ),
-        (
             lambda: nn.MaxPool2d(2, padding=2),
             "MaxPool2d(kernel_size=2, padding=2): padding should be at most half of the effective "
             "kernel size, or windows would hold nothing else.",

@@ -24,7 +24,7 @@ from funcparams.nn.checks import (
     whole,
     widened,
 )
-from funcparams.nn.dropout import _dropped  # pyright: ignore[reportPrivateUsage]
+from funcparams.nn.dropout import dropped
 from funcparams.nn.linear import Linear
 
 
@@ -264,7 +264,7 @@ class GroupedQueryAttention(Module):
         return Masks(unseen if hidden is None else hidden | unseen, added)
 
     def _drop(self, weights: jax.Array) -> jax.Array:
-        return _dropped(weights, self.next_key(), self.dropout, weights.shape)
+        return dropped(weights, self.next_key(), self.dropout, weights.shape)
 
     def extra_repr(self) -> str:
         """Write what the layers inside do not say."""

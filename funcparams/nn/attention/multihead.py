@@ -22,7 +22,7 @@ from funcparams.nn.checks import (
     whole,
     widened,
 )
-from funcparams.nn.dropout import _dropped  # pyright: ignore[reportPrivateUsage]
+from funcparams.nn.dropout import dropped
 from funcparams.nn.linear import Linear
 
 
@@ -211,7 +211,7 @@ class MultiheadAttention(Module):
         return tuple(map(_linear, (query, key, value), weights, biases))
 
     def _drop(self, weights: jax.Array) -> jax.Array:
-        return _dropped(weights, self.next_key(), self.dropout, weights.shape)
+        return dropped(weights, self.next_key(), self.dropout, weights.shape)
 
     def _checked(
         self, query: ArrayLike, key: ArrayLike, value: ArrayLike

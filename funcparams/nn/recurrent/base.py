@@ -23,7 +23,7 @@ from funcparams.nn.checks import (
     title,
     whole,
 )
-from funcparams.nn.dropout import _dropped  # pyright: ignore[reportPrivateUsage]
+from funcparams.nn.dropout import dropped
 from funcparams.nn.linear import fan_uniform
 from funcparams.nn.recurrent.scan import Weights, over_time
 from funcparams.nn.recurrent.steps import State, Step, contract
@@ -114,7 +114,7 @@ class Recurrent(Module):
         finals: list[State] = []
         for index in range(self.num_layers):
             if index and self.dropout and self.training:
-                x = _dropped(x, self.next_key(), self.dropout, x.shape)
+                x = dropped(x, self.next_key(), self.dropout, x.shape)
             outputs: list[jax.Array] = []
             for suffix in self._suffixes(index):
                 state = self._state(states, len(finals), x)
