@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import platform
 import statistics
 import time
@@ -62,11 +63,11 @@ def ours(model: Any, pick: Callable[[Any], Any] = lambda y: y, **options: Any) -
 
 def lstm() -> Family:
     params, run = ours(nn.LSTM(256, 256), lambda y: y[0])
-    ways = {
+    ways: dict[str, Run] = {
         "funcparams": run,
-        "by hand, the same": handwritten.lean_lstm,
-        "by hand, a scan that JAX differentiates": handwritten.plain_lstm,
-        "by hand, the input's product inside": handwritten.textbook_lstm,
+        "by hand, the same": lambda p, x: handwritten.lean_lstm(p, x)[0],
+        "by hand, a scan that JAX differentiates": lambda p, x: handwritten.lstm(p, x)[0],
+        "by hand, the input's product inside": lambda p, x: handwritten.textbook_lstm(p, x)[0],
     }
     chosen = "the input's product before the scan, the recurrent weight's gradient after it"
     return Family("LSTM, 64 steps, batch 16, 256 units", params, normal(64, 16, 256), ways, chosen)
@@ -198,7 +199,9 @@ def upsample() -> Family:
         "jax.image.resize": lambda p, x: jax.image.resize(x, (8, 64, 64, 16), "linear"),
     }
     chosen = "see the layer"
-    return Family("Upsample, bilinear, 8 images to 64 x 64 x 16", params, normal(8, 32, 32, 16), ways, chosen)
+    return Family(
+        "Upsample, bilinear, 8 images to 64 x 64 x 16", params, normal(8, 32, 32, 16), ways, chosen
+    )
 
 
 def cross_entropy() -> Family:
@@ -255,7 +258,9 @@ def check(family: Family) -> None:
     for name in others:
         came = jax.jit(family.ways[name])(family.params, family.x)
         scale = float(jnp.abs(wanted).max())
-        np.testing.assert_allclose(came, wanted, atol=2e-4 * scale, err_msg=f"{family.title}: {name}")
+        np.testing.assert_allclose(
+            came, wanted, atol=2e-4 * scale, err_msg=f"{family.title}: {name}"
+        )
 
 
 def measure(family: Family, rounds: int) -> dict[str, Figures]:
@@ -312,10 +317,11 @@ def table(name: str, family: Family, figures: dict[str, Figures]) -> list[str]:
 
 HEAD = """# Formulas
 
-This page is written by `python -m benchmarks.formulas`: every family of layers beside the other ways to compute the same
-function, on {device}, jax {jax}, {cores} cores. `x` is the median, over rounds in which all take turns, of the ratio to
-the first line; a gradient is by parameters and input. Operations are those of the gradient's lowered program.
-Normalisations are compared by `benchmarks/norms.py`.
+This page is written by `python -m benchmarks.formulas`: every family of layers beside the other
+ways to compute the same function, on {device}, jax {jax}, {cores} cores. `x` is the median, over
+rounds in which all take turns, of the ratio to the first line; a gradient is by parameters and
+input. Operations are those of the gradient's lowered program. Normalisations are compared by
+`benchmarks/norms.py`.
 """
 
 
@@ -326,8 +332,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--out", type=Path, default=PAGE)
     options = parser.parse_args(arguments)
-    import os
-
     device = f"{jax.devices()[0].device_kind} ({platform.machine()})"
     head = HEAD.format(device=device, jax=jax.__version__, cores=len(os.sched_getaffinity(0)))
     lines = [head]

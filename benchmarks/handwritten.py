@@ -86,16 +86,87 @@ def two_pass_batch_norm(p: Any, x: Any) -> Any:
     return centred * lax.rsqrt(variance + EPS) * p["weight"] + p["bias"]
 
 
-# An LSTM
+# An LSTM: functions of (params, x) to (outputs, (h, c)), as the layer
 
 
-def _split(z: Any) -> list[Any]:
+def cell(i: Any, f: Any, g: Any, o: Any, c: Any) -> Any:
+    c = lax.logistic(f) * c + lax.logistic(i) * jnp.tanh(g)
+    return lax.logistic(o) * jnp.tanh(c), c
+
+
+lean_cell = jax.custom_jvp(cell)
+
+
+@lean_cell.defjvp
+def _(primals: Any, tangents: Any) -> Any:
+    """Differentiate with few factors to keep."""
+    i, f, g, o, old = primals
+    di, df, dg, do, dc = tangents
+    i, f, g, o = lax.logistic(i), lax.logistic(f), jnp.tanh(g), lax.logistic(o)
+    c = f * old + i * g
+    u = jnp.tanh(c)
+    dc = f * dc + old * f * (1 - f) * df + g * i * (1 - i) * di + i * (1 - g * g) * dg
+    return (o * u, c), (u * o * (1 - o) * do + o * (1 - u * u) * dc, dc)
+
+
+def split(z: Any) -> list[Any]:
     return list(lax.split(z, (z.shape[-1] // 4,) * 4, axis=z.ndim - 1))
 
 
-def _cell(i: Any, f: Any, g: Any, o: Any, c: Any) -> Any:
-    c = lax.logistic(f) * c + lax.logistic(i) * jnp.tanh(g)
-    return lax.logistic(o) * jnp.tanh(c), c
+def product(x: Any, weight: Any, turned: Any) -> Any:
+    return lax.dot_general(x, turned, (((x.ndim - 1,), (0,)), ((), ())))
+
+
+lean_product = jax.custom_jvp(product)
+# The weight is not differentiated in the scan.
+lean_product.defjvp(
+    lambda primals, tangents: (lean_product(*primals), contract(tangents[0], primals[1])),
+    symbolic_zeros=True,
+)
+
+
+def scanned(
+    gates: Any, weight: Any, h: Any, c: Any, cell: Any = cell, product: Any = product
+) -> Any:
+    turned = lax.transpose(weight, (1, 0))
+
+    def body(state: Any, now: Any) -> Any:
+        h, c = state
+        changes = split(product(h, weight, turned))
+        h, c = cell(*(x + a for x, a in zip(now, changes, strict=True)), c)
+        return (h, c), h
+
+    return lax.scan(body, (h, c), gates)
+
+
+@jax.custom_jvp
+def lean_scanned(gates: Any, weight: Any, h: Any, c: Any) -> Any:
+    return scanned(gates, weight, h, c, lean_cell, lean_product)
+
+
+@lean_scanned.defjvp
+def _(primals: Any, tangents: Any) -> Any:
+    """Differentiate with one product for the gradient of the weight."""
+    (gates, weight, h, c), (dgates, dweight, dh, dc) = primals, tangents
+    (final, y), push = jax.linearize(
+        lambda gates, h, c: scanned(gates, weight, h, c, lean_cell, lean_product), gates, h, c
+    )
+    before = lax.concatenate([lax.expand_dims(h, (0,)), y[:-1]], 0)
+    changes = split(contract(before, dweight))
+    return (final, y), push([x + a for x, a in zip(dgates, changes, strict=True)], dh, dc)
+
+
+def lstm(p: Any, x: Any, scan: Any = scanned) -> Any:
+    size = p["weight_hh_l0"].shape[1]
+    z = contract(x, p["weight_ih_l0"]) + (p["bias_ih_l0"] + p["bias_hh_l0"])
+    zeros = [jnp.zeros((x.shape[1], size)) for _ in range(2)]
+    (h, c), y = scan(split(z), p["weight_hh_l0"], *zeros)
+    return y, (jnp.stack([h]), jnp.stack([c]))
+
+
+def lean_lstm(p: Any, x: Any) -> Any:
+    """The same, with a derivative that keeps and moves less: that of the layer."""
+    return lstm(p, x, lean_scanned)
 
 
 def textbook_lstm(p: Any, x: Any) -> Any:
@@ -104,23 +175,9 @@ def textbook_lstm(p: Any, x: Any) -> Any:
     def body(state: Any, x: Any) -> Any:
         h, c = state
         z = linear(x, p["weight_ih_l0"], p["bias_ih_l0"])
-        z = z + linear(h, p["weight_hh_l0"], p["bias_hh_l0"])
-        h, c = _cell(*_split(z), c)
+        h, c = cell(*split(z + linear(h, p["weight_hh_l0"], p["bias_hh_l0"])), c)
         return (h, c), h
 
     zeros = jnp.zeros((x.shape[1], p["weight_hh_l0"].shape[1]))
-    return lax.scan(body, (zeros, zeros), x)[1]
-
-
-def plain_lstm(p: Any, x: Any) -> Any:
-    """The input's product for all steps at once; the rest is JAX's to differentiate."""
-
-    def body(state: Any, now: Any) -> Any:
-        h, c = state
-        changes = _split(contract(h, p["weight_hh_l0"]))
-        h, c = _cell(*(x + a for x, a in zip(now, changes, strict=True)), c)
-        return (h, c), h
-
-    zeros = jnp.zeros((x.shape[1], p["weight_hh_l0"].shape[1]))
-    gates = _split(linear(x, p["weight_ih_l0"], p["bias_ih_l0"] + p["bias_hh_l0"]))
-    return lax.scan(body, (zeros, zeros), gates)[1]
+    (h, c), y = lax.scan(body, (zeros, zeros), x)
+    return y, (h[None], c[None])

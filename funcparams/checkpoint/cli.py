@@ -136,7 +136,7 @@ def _finite(fields: dict[str, Any]) -> dict[str, Any]:
 def _check(given: argparse.Namespace) -> _Answer:
     model = _definition(given.model)
     file = open_file(Path(given.file))
-    rename: Any = dict(given.rename) if given.rename else None
+    rename = dict(given.rename) if given.rename else None
     answer = {"path": os.fspath(file.path), "model": given.model}
     # Nothing is put anywhere: what is checked needs no numbers but those of copies.
     call = Call("check", f" in {file.path}", _left)

@@ -150,7 +150,7 @@ def load_json(path: Path, raw: bytes, what: str) -> dict[str, Any]:
         return found
 
     try:
-        found = json.loads(raw.decode(), object_pairs_hook=unique)
+        found = json.loads(raw.decode(), object_pairs_hook=unique, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise refuse(path, [f"the {what} is no JSON: {str(error)[:200]}"]) from None
     if twice:
@@ -158,6 +158,10 @@ def load_json(path: Path, raw: bytes, what: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise refuse(path, [f"the {what} is no JSON object, but {type(found).__name__}"])
     return cast("dict[str, Any]", found)
+
+
+def _no_number(word: str) -> Any:
+    raise ValueError(f"{word} is no number of JSON")  # but Python reads it
 
 
 def text_by_name(value: Any) -> dict[str, str] | None:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, cast
 
 from funcparams.core.errors import DefinitionTypeError, MismatchError, SelectionError
 
-Rename: TypeAlias = "Mapping[str | re.Pattern[str], str] | Callable[[str], str | None]"
+Rename: TypeAlias = "Mapping[Any, str] | Callable[[str], str | None]"
 """Replacements by regular expression, in order, or a function from their names to ours."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from typing import Any, cast
 
 from funcparams.core.declarations import Declaration
@@ -16,34 +17,50 @@ def represent(root: Definition) -> str:
 
 
 def _lines(node: Any, path: Path, seen: dict[int, str]) -> str:
-    declared, _ = parts(node)
+    declared, children = parts(node)
     for name, declaration in declared:
         seen.setdefault(id(declaration), dotted((*path, name)))
     head: str = cast(Any, node).extra_repr() if isinstance(node, Definition) else ""
-    body: list[str] = []
-    for components, child in _children(node):
-        here = (*path, *components)
-        if id(child) in seen:
-            text = f"{_lines(child, here, dict(seen))}  # shared with {seen[id(child)]}"
+    texts: dict[str, str] = {}
+    for name, child in children:
+        here = (*path, name)
+        if not isinstance(child, Definition):
+            if _holds_modules(child):
+                texts[name] = _lines(child, here, seen)
+        elif id(child) in seen:
+            texts[name] = f"{_lines(child, here, dict(seen))}  # shared with {seen[id(child)]}"
         else:
             seen[id(child)] = dotted(here)
-            text = _lines(child, here, seen) + _marks(child, here, seen)
-        body.append(f"({dotted(components)}): " + text.replace("\n", "\n  "))
-    name = type(node).__name__
+            texts[name] = _lines(child, here, seen) + _marks(child, here, seen)
+    body = _folded(texts) if isinstance(node, tuple) else [f"({n}): {t}" for n, t in texts.items()]
+    body = [line.replace("\n", "\n  ") for line in body]
+    name = _name(node)
     if not body:
         return f"{name}({head})"
     return f"{name}(" + "".join(f"\n  {line}" for line in ([head] if head else []) + body) + "\n)"
 
 
-def _children(node: Any, prefix: Path = ()) -> list[tuple[Path, Definition]]:
-    """Give a node's child modules; those in a container under their dotted names."""
-    found: list[tuple[Path, Definition]] = []
-    for name, child in parts(node)[1]:
-        if isinstance(child, Definition):
-            found.append(((*prefix, name), child))
-        else:
-            found.extend(_children(child, (*prefix, name)))
-    return found
+def _name(node: Any) -> str:
+    """Give a module's class; a tuple and a mapping have the names of PyTorch's containers."""
+    if isinstance(node, Definition):
+        return type(node).__name__
+    return "ModuleList" if isinstance(node, tuple) else "ModuleDict"
+
+
+def _holds_modules(container: Any) -> bool:
+    return any(
+        isinstance(child, Definition) or _holds_modules(child) for _, child in parts(container)[1]
+    )
+
+
+def _folded(texts: dict[str, str]) -> list[str]:
+    """Write equal neighbours of a list once, `(0-1): 2 x Linear(...)`."""
+    lines: list[str] = []
+    for text, group in itertools.groupby(texts, key=lambda name: texts[name]):
+        first, *rest = group
+        many = f"{first}-{rest[-1]}): {1 + len(rest)} x " if rest else f"{first}): "
+        lines.append(f"({many}{text}")
+    return lines
 
 
 def _marks(module: Definition, path: Path, seen: dict[int, str]) -> str:

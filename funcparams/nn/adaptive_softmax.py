@@ -25,10 +25,6 @@ from funcparams.nn.containers import Sequential
 from funcparams.nn.linear import Linear, check_last
 
 
-class ModuleList(Sequential):
-    """Clusters that stand beside each other, under the name that they have in PyTorch's text."""
-
-
 class ASMoutput(NamedTuple):
     """What `AdaptiveLogSoftmaxWithLoss` returns: a log-probability each, and their mean's loss."""
 
@@ -117,7 +113,7 @@ class AdaptiveLogSoftmaxWithLoss(Module):
             classes = self.cutoffs[index + 1] - self.cutoffs[index]
             into = Linear(self.in_features, space, False, dtype)
             clusters.append(Sequential(into, Linear(space, classes, False, dtype)))
-        self.tail = ModuleList(*clusters)
+        self.tail = clusters
 
     def __call__(self, x: ArrayLike, target: ArrayLike) -> ASMoutput:
         """Give the log-probability of each target, and the loss."""

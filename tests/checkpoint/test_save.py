@@ -23,7 +23,8 @@ from hypothesis import given, settings
 
 import funcparams as fp
 from funcparams import init, nn
-from funcparams.checkpoint import drafts
+from funcparams.checkpoint import drafts, writer
+from funcparams.checkpoint.source import Source
 from tests.models import GPT, Language, filled, nested, same_arrays, twice, zeros
 from tests.recipes import build, recipes
 
@@ -609,8 +610,6 @@ def test_at_most_one_tensor_more_than_the_result_is_in_memory(path: Path) -> Non
 
 
 def test_only_what_is_asked_for_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from funcparams.checkpoint.source import Source
-
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     safetensors.numpy.save_file(
         {name: np.asarray(a) for name, a in fp.state_dict(model, filled(model)).items()}, path
@@ -769,3 +768,59 @@ def test_initialisers_can_hold_what_a_file_gives(path: Path) -> None:
     fp.save(path, nn.Linear(1, 1, bias=False), {"weight": jnp.full((1, 1), 5.0)})
     model = nn.Linear(1, 1, bias=False).with_init({"weight": init.array(fp.load(path)["weight"])})
     assert float(model.init(KEY)["weight"][0, 0]) == 5.0
+
+
+# What this machine does not have
+
+
+def test_where_nothing_can_be_mapped_it_is_read(big: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise OSError("no such device")
+
+    monkeypatch.setattr("mmap.mmap", broken)
+    assert float(fp.load(big, BIG).params["weight"].sum()) == 2 << 20
+
+
+def test_a_file_that_shrinks_before_it_is_mapped(
+    big: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Source, "_mapped", lambda self: np.zeros(100, np.uint8))
+    with pytest.raises(fp.CheckpointError, match="has become shorter since it was opened"):
+        fp.load(big, BIG)
+
+
+class Elsewhere:
+    """An array on another device, or on those of several processes."""
+
+    dtype, shape = np.dtype(np.float32), (2,)
+    platform = "elsewhere"
+    is_fully_addressable = False
+
+    def devices(self) -> set[Any]:
+        return {self}
+
+    def is_deleted(self) -> bool:
+        return False
+
+
+def test_arrays_of_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jax.Array", Elsewhere)
+    with pytest.raises(fp.CheckpointError) as caught:
+        writer.write(Path("nowhere.safetensors"), {"w": Elsewhere()}, {}, None)
+    assert str(caught.value) == (
+        "nowhere.safetensors: w: spread over several processes; Orbax writes such arrays"
+    )
+
+
+def test_arrays_of_other_devices_go_through_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    array: Any = Elsewhere()
+    moved: list[Any] = []
+    monkeypatch.setattr("jax.device_put", lambda value, device: moved.append((value, device)))
+    writer._on_cpu(array)
+    assert moved == [(array, jax.local_devices(backend="cpu")[0])]
+
+    def absent(**_: Any) -> None:
+        raise RuntimeError("Unknown backend cpu")
+
+    monkeypatch.setattr("jax.local_devices", absent)
+    assert writer._on_cpu(array) is array

@@ -139,8 +139,7 @@ def _decoder(module: Any) -> Any:
 
 
 _STACKS = {"src_is_causal": False, "tgt_is_causal": True}
-# PyTorch writes the layers of a stack as a ModuleList; tests/parity/test_attention.py compares all
-# but that.
+# In training they need a key, at any dropout; tests/parity/test_attention.py compares them.
 STACKS = [
     Case("TransformerEncoder", (), (QUERY,), build=_encoder, modes=BOTH, in_torch=False),
     Case(

@@ -36,14 +36,41 @@ def test_nested_modules_are_indented() -> None:
     )
 
 
-def test_containers_show_their_dotted_names() -> None:
+def test_containers_have_the_names_of_pytorchs() -> None:
     class Model(fp.Module):
         def __init__(self) -> None:
             self.layers = [Linear(1, 1), {"a": [Drop()]}, "text"]
             self.scales = [fp.param((), ones)]
 
     assert repr(Model()) == (
-        "Model(\n  (layers.0): Linear(i=1, o=1)\n  (layers.1.a.0): Drop(rate=0.5)\n)"
+        "Model(\n"
+        "  (layers): ModuleList(\n"
+        "    (0): Linear(i=1, o=1)\n"
+        "    (1): ModuleDict(\n"
+        "      (a): ModuleList(\n"
+        "        (0): Drop(rate=0.5)\n"
+        "      )\n"
+        "    )\n"
+        "  )\n"
+        ")"
+    )
+
+
+def test_equal_neighbours_in_a_list_are_written_once() -> None:
+    class Model(fp.Module):
+        def __init__(self) -> None:
+            shared = Drop()
+            self.layers = [Linear(1, 1), Linear(1, 1), shared, shared, Linear(1, 1)]
+
+    assert repr(Model()) == (
+        "Model(\n"
+        "  (layers): ModuleList(\n"
+        "    (0-1): 2 x Linear(i=1, o=1)\n"
+        "    (2): Drop(rate=0.5)\n"
+        "    (3): Drop(rate=0.5)  # shared with layers.2\n"
+        "    (4): Linear(i=1, o=1)\n"
+        "  )\n"
+        ")"
     )
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import lax
 
 import funcparams as fp
+from benchmarks import handwritten
 from funcparams import nn
 from funcparams.testing import assert_same_program, operation_counts
 
@@ -39,92 +38,14 @@ def loss(run: Any) -> Any:
 # The program, against the same by hand
 
 
-def contract(x: Any, weight: Any) -> Any:
-    return lax.dot_general(x, weight, (((x.ndim - 1,), (1,)), ((), ())))
-
-
-def cell(i: Any, f: Any, g: Any, o: Any, c: Any) -> Any:
-    c = lax.logistic(f) * c + lax.logistic(i) * jnp.tanh(g)
-    return lax.logistic(o) * jnp.tanh(c), c
-
-
-lean_cell = jax.custom_jvp(cell)
-
-
-@lean_cell.defjvp
-def _(primals: Any, tangents: Any) -> Any:
-    """Differentiate with few factors to keep."""
-    i, f, g, o, old = primals
-    di, df, dg, do, dc = tangents
-    i, f, g, o = lax.logistic(i), lax.logistic(f), jnp.tanh(g), lax.logistic(o)
-    c = f * old + i * g
-    u = jnp.tanh(c)
-    dc = f * dc + old * f * (1 - f) * df + g * i * (1 - i) * di + i * (1 - g * g) * dg
-    return (o * u, c), (u * o * (1 - o) * do + o * (1 - u * u) * dc, dc)
-
-
-def split(z: Any) -> list[Any]:
-    return list(lax.split(z, (z.shape[-1] // 4,) * 4, axis=z.ndim - 1))
-
-
-def product(x: Any, weight: Any, turned: Any) -> Any:
-    return lax.dot_general(x, turned, (((x.ndim - 1,), (0,)), ((), ())))
-
-
-lean_product = jax.custom_jvp(product)
-# The weight is not differentiated in the scan.
-lean_product.defjvp(
-    lambda primals, tangents: (lean_product(*primals), contract(tangents[0], primals[1])),
-    symbolic_zeros=True,
-)
-
-
-def scanned(
-    gates: Any, weight: Any, h: Any, c: Any, cell: Any = cell, product: Any = product
-) -> Any:
-    turned = lax.transpose(weight, (1, 0))
-
-    def body(state: Any, now: Any) -> Any:
-        h, c = state
-        changes = split(product(h, weight, turned))
-        h, c = cell(*(x + a for x, a in zip(now, changes, strict=True)), c)
-        return (h, c), h
-
-    return lax.scan(body, (h, c), gates)
-
-
-@jax.custom_jvp
-def lean_scanned(gates: Any, weight: Any, h: Any, c: Any) -> Any:
-    return scanned(gates, weight, h, c, lean_cell, lean_product)
-
-
-@lean_scanned.defjvp
-def _(primals: Any, tangents: Any) -> Any:
-    """Differentiate with one product for the gradient of the weight."""
-    (gates, weight, h, c), (dgates, dweight, dh, dc) = primals, tangents
-    (final, y), push = jax.linearize(
-        lambda gates, h, c: scanned(gates, weight, h, c, lean_cell, lean_product), gates, h, c
-    )
-    before = lax.concatenate([lax.expand_dims(h, (0,)), y[:-1]], 0)
-    changes = split(contract(before, dweight))
-    return (final, y), push([x + a for x, a in zip(dgates, changes, strict=True)], dh, dc)
-
-
-def lstm(p: Any, x: Any, scan: Any = scanned) -> Any:
-    size = p["weight_hh_l0"].shape[1]
-    z = contract(x, p["weight_ih_l0"]) + (p["bias_ih_l0"] + p["bias_hh_l0"])
-    zeros = [jnp.zeros((x.shape[1], size)) for _ in range(2)]
-    (h, c), y = scan(split(z), p["weight_hh_l0"], *zeros)
-    return y, (jnp.stack([h]), jnp.stack([c]))
-
-
 def test_an_lstm_is_the_one_by_hand() -> None:
     model, x = nn.LSTM(4, 3), normal(8, 2, 4)
-    params, lean = model.init(KEY), functools.partial(lstm, scan=lean_scanned)
-    close(model.apply(params, x), lstm(params, x))
-    ours, by_hand, simple = (jax.grad(loss(run), (0, 1)) for run in (model.apply, lean, lstm))
+    params = model.init(KEY)
+    close(model.apply(params, x), handwritten.lstm(params, x))
+    runs = (model.apply, handwritten.lean_lstm, handwritten.lstm)
+    ours, by_hand, simple = (jax.grad(loss(run), (0, 1)) for run in runs)
     close(jax.jit(ours)(params, x), jax.jit(simple)(params, x))
-    assert_same_program(model.apply, lstm, params, x)
+    assert_same_program(model.apply, handwritten.lstm, params, x)
     assert_same_program(ours, by_hand, params, x)
 
 
@@ -237,7 +158,7 @@ def test_second_derivatives() -> None:
     model, x = nn.LSTM(2, 2), normal(8, 2, 2)
     params = model.init(KEY)
 
-    both = (jax.jit(jax.jacfwd(jax.grad(loss(run))))(params, x) for run in (model.apply, lstm))
+    both = (jax.jit(jax.jacfwd(jax.grad(loss(run))))(params, x) for run in (model.apply, handwritten.lstm))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), *both)
 
 

@@ -43,12 +43,7 @@ def test_stacks(case: Case) -> None:
     model, module = case.make(), case.make_torch(torch)
     ours = [(name, value.shape) for name, value in model.named_parameters()]
     assert ours == [(name, tuple(value.shape)) for name, value in module.named_parameters()]
-    theirs = dict(module.named_modules())
-    stacks = (nn.Transformer, nn.TransformerEncoder, nn.TransformerDecoder)
-    parts = [each for each in model.named_modules() if not isinstance(each[1], stacks)]
-    assert len(parts) > 5
-    for name, part in parts:
-        assert repr(part) == repr(theirs[name])
+    assert repr(model) == repr(module)
 
 
 @pytest.mark.parametrize("case", WITHOUT_DROPOUT, ids=lambda case: case.name)

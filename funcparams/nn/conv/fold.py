@@ -242,8 +242,9 @@ def _zero(x: jax.Array) -> Any:
 
 def _cut(x: jax.Array, axis: int, kernel: int, step: int, stride: int, count: int) -> jax.Array:
     """Split an axis into two: the places of a block, and the blocks."""
-    if step == 1 and stride == kernel:  # blocks side by side, as in patches: no copies
-        x = lax.slice_in_dim(x, 0, count * kernel, axis=axis)
+    if step == 1 and stride == kernel:  # blocks side by side, as in patches: no slices
+        if count * kernel < x.shape[axis]:
+            x = lax.slice_in_dim(x, 0, count * kernel, axis=axis)
         x = x.reshape(*x.shape[:axis], count, kernel, *x.shape[axis + 1 :])
         return x.swapaxes(axis, axis + 1)
     reach = (count - 1) * stride + 1
