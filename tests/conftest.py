@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("funcparams", deadline=None)
+hypothesis.settings.load_profile("funcparams")
 
 # The suite compares bits and exact numbers, which hold on one platform: CPU, unless a person asks
 # for another. It must be said before JAX is first imported.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
+import sys
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -57,6 +59,27 @@ def drafting(folder: Path) -> Generator[Callable[[str], BinaryIO]]:
         if files and os.path.exists(files[-1].name):
             for file in files:
                 os.unlink(file.name)
+
+
+def reserve(file: BinaryIO, size: int) -> None:
+    """Have the room for a file set aside, where the system can: writing it takes half the time.
+
+    os.posix_fallocate would write to every block where the file system cannot.
+
+    Raises:
+        OSError: If the disk has not so much room.
+    """
+    import ctypes
+
+    if not sys.platform.startswith("linux"):
+        return
+    c: Any = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(c, "fallocate"):
+        return
+    number = ctypes.c_int64
+    failed = c.fallocate(file.fileno(), 0, number(0), number(size))
+    if failed and ctypes.get_errno() == errno.ENOSPC:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), file.name)
 
 
 def sync(file: BinaryIO) -> None:

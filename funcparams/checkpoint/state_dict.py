@@ -11,7 +11,9 @@ from funcparams.core.declarations import Buffer, Param
 from funcparams.core.definition import Definition
 from funcparams.core.errors import DefinitionTypeError, MismatchError, nearest
 from funcparams.core.names import at, split
+from funcparams.core.nodes import Parametrization, Ref
 from funcparams.core.walk import skeleton
+from funcparams.select.flat import written_fields
 
 
 def state_dict(
@@ -32,7 +34,8 @@ def state_dict(
 
     Returns:
         The arrays by dotted name, the same objects as in params and state. Buffers that are not
-        persistent are left out.
+        persistent are left out; the arrays of a parametrization have PyTorch's names for them,
+        `0.parametrizations.weight.original0`.
 
     Raises:
         MismatchError: If params or state do not fit the definition, or state is missing.
@@ -68,8 +71,14 @@ def state_dict(
     for kind, tree in zip(KINDS, trees, strict=True):
         if kind is Param or state is not None:
             resolve(title, "params" if kind is Param else "state", skeleton(model, kind), tree)
-    return {
-        place.name: at(trees[isinstance(place.declared, Buffer)], split(place.owner))
-        for place in found
-        if ties == "all" or place.name == place.owner
-    }
+    flat: dict[str, Any] = {}
+    for place in found:
+        if ties == "once" and place.name != place.owner:
+            continue
+        value = at(trees[isinstance(place.declared, Buffer)], split(place.owner))
+        if isinstance(value, Parametrization):
+            written = written_fields(value, split(place.name))
+            flat |= {name: field for _, name, field in written if not isinstance(field, Ref)}
+        else:
+            flat[place.name] = value
+    return flat

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, cast
 import jax
 import numpy as np
 
-from funcparams.checkpoint.drafts import SUFFIX, drafting, put_in_place, sync, token
+from funcparams.checkpoint.drafts import SUFFIX, drafting, put_in_place, reserve, sync, token
 from funcparams.checkpoint.errors import refuse, shown
 from funcparams.checkpoint.header import ALIGNMENT, MAX_HEADER, encodes, known, make_header
 from funcparams.checkpoint.opening import index_of
@@ -122,6 +122,7 @@ def _write_tensors(
             [f"a header of {len(header) - 8} bytes, and no reader takes over {MAX_HEADER}"],
             "max_shard_bytes=... writes several files",
         )
+    reserve(file, len(header) + sum(map(_size, arrays.values())))
     file.write(header)
     for name in order:
         file.write(_bytes(arrays[name]))

@@ -5,7 +5,6 @@ is a node: a pytree that stands in params and computes an array. The rest makes 
 """
 
 from funcparams.edit.places import Place
-from funcparams.parametrizations.chain import torch_names
 from funcparams.parametrizations.masks import Masked
 from funcparams.parametrizations.orthonormal import Orthogonal, orthogonal
 from funcparams.parametrizations.pruning import (
@@ -18,6 +17,7 @@ from funcparams.parametrizations.pruning import (
 )
 from funcparams.parametrizations.spectral import SpectralNorm, power_iteration, spectral_norm
 from funcparams.parametrizations.weights import WeightNorm, weight_norm
+from funcparams.select.flat import torch_names
 
 __all__ = [
     "Masked",

@@ -15,8 +15,8 @@ from funcparams.core.errors import MismatchError
 from funcparams.core.nodes import Parametrization
 from funcparams.edit.places import Place
 from funcparams.nn.checks import ArgumentError, choice, widened
-from funcparams.parametrizations.chain import refuse_node
 from funcparams.parametrizations.node import node
+from funcparams.parametrizations.refusal import refuse_node
 
 OrthogonalMap: TypeAlias = Literal["matrix_exp", "cayley", "householder"]
 _MAPS: tuple[OrthogonalMap, ...] = ("matrix_exp", "cayley", "householder")

@@ -1,15 +1,15 @@
-"""Flat dicts of arrays by dotted names, for any tool, and back."""
+"""Flat dicts of arrays by dotted names, for any tool, and back; and PyTorch's names for them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from funcparams.core.check import describe, resolve
 from funcparams.core.declarations import Buffer, Param
 from funcparams.core.definition import Definition
 from funcparams.core.errors import MismatchError, nearest
-from funcparams.core.names import Tree, at, dotted, natural, place, split
+from funcparams.core.names import Path, Tree, at, dotted, leaves, natural, place, split
 from funcparams.core.nodes import Parametrization
 from funcparams.core.walk import map_owned, owned, skeleton
 from funcparams.select.fields import Leaf, fields, map_leaves, rebuilt
@@ -127,3 +127,55 @@ def _hint(name: str, known: Mapping[str, Any]) -> str:
     if not any(owner in known for owner in owners):
         return ""
     return "; to fill a parametrization's fields, give unflatten(..., like=params)"
+
+
+def torch_names(params: Mapping[str, Any]) -> dict[str, str]:
+    """Give the names under which PyTorch's state_dict has the arrays of params.
+
+    They differ where a parametrization stands. A class of your own says its names by an attribute
+    `torch_names`, a dict from its fields to names with `{name}` in them; else they stay.
+
+    Args:
+        params: A tree of params.
+
+    Returns:
+        PyTorch's names, by the names that `fp.flatten` gives, in its order.
+
+    Example:
+        >>> import funcparams as fp, jax
+        >>> from funcparams import nn
+        >>> model = nn.Sequential(nn.Linear(3, 2))
+        >>> params = model.init(jax.random.key(0))
+        >>> params = fp.parametrize(model, params, "0.weight", fp.parametrizations.weight_norm())
+        >>> torch_names(params)["0.weight.original0"]
+        '0.parametrizations.weight.original0'
+    """
+    found = {name: name for name in flatten(params)}
+    for path, value in leaves(params):
+        if isinstance(value, Parametrization):
+            for below, written, _ in written_fields(value, path):
+                found[dotted((*path, *below))] = written
+    return found
+
+
+def written_fields(node: Parametrization, path: Path) -> Iterator[tuple[Path, str, Any]]:
+    """Yield (path within the node, PyTorch's name, value) for the leaves of a node at a place."""
+    *above, last = path
+    for below, value, *_ in fields(node):
+        yield below, dotted((*above, _renamed(node, below, last))), value
+
+
+def _renamed(node: Parametrization, path: Path, name: str) -> str:
+    """Give PyTorch's name of a leaf of a node at a parameter's name."""
+    inner = getattr(node, path[0], None)
+    if isinstance(inner, Parametrization):
+        return _renamed(inner, path[1:], name)
+    known: Mapping[str, str] = getattr(type(node), "torch_names", {})
+    template = known.get(path[0], dotted((name, *path)))
+    return template.replace("{name}", name).replace("{index}", str(_depth(node)))
+
+
+def _depth(node: Parametrization) -> int:
+    """Count the parametrizations inside of one: PyTorch numbers them from the innermost."""
+    inner = getattr(node, "original", None)
+    return 1 + _depth(inner) if isinstance(inner, Parametrization) else 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import gc
 import itertools
 import json
@@ -399,6 +401,39 @@ def test_where_locks_fail_it_works(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(drafts, "locks", Broken)
     fp.save(tmp_path, Language(), filled(Language()))
     assert len(fp.load(tmp_path)) == 4
+
+
+def test_a_full_disk_is_told_of_before_anything_is_written(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        def fallocate(self, *_: Any) -> int:
+            ctypes.set_errno(errno.ENOSPC)
+            return -1
+
+    monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: Full())
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        fp.save(path, Language(), filled(Language()))
+    assert caught.value.errno == errno.ENOSPC
+    assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("missing", ["platform", "function", "file system"])
+def test_room_is_not_set_aside_where_that_cannot_be_done(
+    missing: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Library:
+        def fallocate(self, *_: Any) -> int:
+            ctypes.set_errno(errno.EOPNOTSUPP)
+            return -1
+
+    if missing == "platform":
+        monkeypatch.setattr("sys.platform", "darwin")
+    else:
+        library = Library() if missing == "file system" else object()
+        monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: library)
+    fp.save(path, Language(), filled(Language()))
+    assert len(fp.load(path)) == 4
 
 
 # What cannot be saved

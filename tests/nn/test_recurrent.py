@@ -158,7 +158,10 @@ def test_second_derivatives() -> None:
     model, x = nn.LSTM(2, 2), normal(8, 2, 2)
     params = model.init(KEY)
 
-    both = (jax.jit(jax.jacfwd(jax.grad(loss(run))))(params, x) for run in (model.apply, handwritten.lstm))
+    both = (
+        jax.jit(jax.jacfwd(jax.grad(loss(run))))(params, x)
+        for run in (model.apply, handwritten.lstm)
+    )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), *both)
 
 

@@ -82,6 +82,27 @@ def test_the_program_is_one_convolution() -> None:
     assert_same_program(model.apply, by_hand, params, x)
 
 
+def test_its_derivatives_by_the_weight_are_those_of_what_it_computes() -> None:
+    model = nn.ConvTranspose2d(4, 3, (3, 2), (2, 3), (4, 0), (1, 2), dilation=(2, 1), bias=False)
+    params = model.init(KEY)
+    tangent = jax.tree.map(lambda a: jnp.cos(7 * a), params)
+
+    def loss(params: Any) -> Any:
+        return jnp.sum(model.apply(params, X) ** 3)
+
+    # Of a convolution that is linear in the weight, the tangent is the convolution with it.
+    pushed = jax.jvp(lambda p: model.apply(p, X), (params,), (tangent,))[1]
+    np.testing.assert_allclose(pushed, model.apply(tangent, X), rtol=1e-4, atol=1e-4)
+    y, gradient = model.apply(params, X), jax.grad(loss)(params)
+    wanted = jnp.sum(3 * y**2 * pushed)
+    found = jnp.vdot(gradient["weight"], tangent["weight"])
+    np.testing.assert_allclose(found, wanted, rtol=1e-3)
+    # The second derivative, once along the tangent.
+    curved = jax.jvp(jax.grad(loss), (params,), (tangent,))[1]
+    second = jnp.vdot(curved["weight"], tangent["weight"])
+    np.testing.assert_allclose(second, jnp.sum(6 * y * pushed**2), rtol=1e-3)
+
+
 @pytest.mark.parametrize(("groups", "transposes"), [(1, 0), (2, 1), (4, 0)])
 def test_the_weight_is_transposed_only_where_groups_of_several_ask_for_it(
     groups: int, transposes: int

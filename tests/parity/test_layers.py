@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -85,8 +86,10 @@ def compare(case: Case, training: bool, dtype: Any, tolerance: float) -> None:
     integers = case.integers  # no derivatives by these
 
     module = case.make_torch(torch).to(getattr(torch, np.dtype(dtype).name)).train(training)
-    arrays = {**named(params), **named(state)}
-    module.load_state_dict({name: torch.tensor(value) for name, value in arrays.items()})
+    flat = fp.state_dict(model, params, state)
+    module.load_state_dict({name: torch.tensor(np.asarray(a)) for name, a in flat.items()})
+    back = fp.load_state_dict(model, module.state_dict())
+    chex.assert_trees_all_equal((back.params, back.state), (params, state))
     given = [
         torch.tensor(to_torch(case, x)).requires_grad_(not integer)
         for x, integer in zip(inputs, integers, strict=True)

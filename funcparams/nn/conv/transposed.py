@@ -14,7 +14,6 @@ from jax.typing import ArrayLike
 from funcparams import init
 from funcparams.module import Module, param
 from funcparams.nn.checks import (
-    AXES,
     ArgumentError,
     InputError,
     channel_axis,
@@ -26,6 +25,7 @@ from funcparams.nn.checks import (
     wholes,
 )
 from funcparams.nn.conv.convolution import PaddingMode, Sizes
+from funcparams.nn.conv.spread import Geometry, spread, spread_with_derivative
 from funcparams.nn.linear import fan_uniform
 
 
@@ -94,20 +94,16 @@ class _ConvTranspose(Module):
                 f"input of shape {x.shape}."
             )
         single = x.ndim == self.spatial + 1
-        letters = "".join(AXES[self.spatial])
-        data = f"N{letters}C" if self.channels_last else f"NC{letters}"
-        # XLA has no other way to say it: a convolution of the input, spread out by the stride,
-        # with the kernel turned round.
-        y = lax.conv_general_dilated(
-            lax.expand_dims(x, (0,)) if single else x,
-            lax.rev(self._kernel(), range(2, 2 + self.spatial)),
-            (1,) * self.spatial,
-            self._pads(x, axes, output_size),
-            lhs_dilation=self.stride,
-            rhs_dilation=self.dilation,
-            dimension_numbers=(data, f"IO{letters}", data),
-            feature_group_count=self.groups,
+        how = Geometry(
+            self.stride,
+            self.dilation,
+            tuple(self._pads(x, axes, output_size)),
+            self.groups,
+            self.channels_last,
         )
+        # Of groups the derivative would have to move the data too: there it stays JAX's own.
+        convolve = spread if self.groups > 1 else spread_with_derivative
+        y = convolve(lax.expand_dims(x, (0,)) if single else x, self._kernel(), how)
         if single:
             y = lax.squeeze(y, (0,))
         if self.bias is None:
