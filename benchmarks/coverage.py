@@ -68,9 +68,15 @@ FAMILIES = {
     "loss": "Losses",
 }
 
+# Bases that nobody makes, an old name, and the lazy ones: shapes are explicit here.
+LEFT_OUT = re.compile(r"^Lazy|^_|^Container$|Base$|^NLLLoss2d$")
+# What Python has for it, assigned to an attribute of a module.
+BUILT_IN = {"ModuleList": "list", "ParameterList": "list", "ModuleDict": "dict"}
+BUILT_IN["ParameterDict"] = "dict"
+
 
 def classes() -> dict[str, list[str]]:
-    """Give the classes of torch.nn by family, but lazy ones: shapes are explicit here."""
+    """Give the classes of torch.nn by family."""
     torch_nn = importlib.import_module("torch.nn")
     found: dict[str, list[str]] = {family: [] for family in FAMILIES.values()}
     for name in sorted(vars(torch_nn)):
@@ -78,14 +84,14 @@ def classes() -> dict[str, list[str]]:
         if not (inspect.isclass(member) and issubclass(member, torch_nn.Module)):
             continue
         room = member.__module__.removeprefix("torch.nn.modules.")
-        if room in FAMILIES and not name.startswith(("Lazy", "_", "Container")):
+        if room in FAMILIES and not LEFT_OUT.search(name):
             found[FAMILIES[room]].append(name)
     return found
 
 
 def snake(name: str) -> str:
     """Write `BCEWithLogitsLoss` as `bce_with_logits_loss`."""
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
     return words.lower()
 
 
@@ -103,8 +109,8 @@ def member(library: Any, name: str) -> str:
     for each in names:
         if callable(getattr(library, each, None)):
             return each
-    if library.__name__ == "funcparams.nn" and name.endswith("Loss"):
-        return function_of(library, name)
+    if library.__name__ == "funcparams.nn":
+        return BUILT_IN.get(name) or function_of(library, name)
     return ""
 
 
