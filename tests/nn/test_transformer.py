@@ -120,7 +120,7 @@ def test_the_square_mask_is_the_causal_one() -> None:
         (nn.GELU("tanh"), jax.nn.gelu),
         (jnp.tanh, jnp.tanh),
     ],
-    ids=str,
+    ids=["relu", "gelu", "module", "function"],
 )
 def test_activations(activation: Any, function: Any) -> None:
     model = nn.TransformerEncoderLayer(E, H, 16, activation=activation)
