@@ -3,10 +3,11 @@
 from funcparams.checkpoint.compare import Diff, Difference, diff
 from funcparams.checkpoint.errors import CheckpointError, CheckpointNotFoundError
 from funcparams.checkpoint.files import load, save
-from funcparams.checkpoint.load import Loaded, load_state_dict
+from funcparams.checkpoint.inward import load_state_dict
+from funcparams.checkpoint.outward import state_dict
 from funcparams.checkpoint.reader import File
 from funcparams.checkpoint.report import Entry, Report
-from funcparams.checkpoint.state_dict import state_dict
+from funcparams.checkpoint.task import Loaded
 
 __all__ = [
     "CheckpointError",

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from funcparams.checkpoint.compare import diff
-from funcparams.checkpoint.load import Call, loading
+from funcparams.checkpoint.inward import loading
 from funcparams.checkpoint.opening import open_file
 from funcparams.checkpoint.reader import File, Handles
+from funcparams.checkpoint.task import Call
 from funcparams.core.definition import Definition
 from funcparams.core.errors import DefinitionTypeError, FuncparamsError, MismatchError
 

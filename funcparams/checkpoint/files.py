@@ -14,14 +14,15 @@ import numpy as np
 from funcparams.checkpoint.arrays import host
 from funcparams.checkpoint.drafts import SUFFIX
 from funcparams.checkpoint.errors import CheckpointError
-from funcparams.checkpoint.load import Call, Loaded, loading
+from funcparams.checkpoint.inward import loading
 from funcparams.checkpoint.opening import DEFAULT, open_file
 from funcparams.checkpoint.ours import make_ours
+from funcparams.checkpoint.outward import state_dict
 from funcparams.checkpoint.placement import Sharding, placing
 from funcparams.checkpoint.places import places
 from funcparams.checkpoint.reader import File, Handles
 from funcparams.checkpoint.rename import Rename
-from funcparams.checkpoint.state_dict import state_dict
+from funcparams.checkpoint.task import Call, Loaded
 from funcparams.checkpoint.writer import write
 from funcparams.core.definition import Definition
 from funcparams.core.errors import DefinitionTypeError

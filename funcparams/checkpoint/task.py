@@ -1,29 +1,32 @@
-"""`load_state_dict`: a flat dict from anywhere becomes params and state, or one error."""
+"""A load under way: what came is sorted into places, checked, and made into trees."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from funcparams.checkpoint.arrays import difference, host
+from funcparams.checkpoint.fitting import fit
 from funcparams.checkpoint.places import KINDS, Place, by_owner, places, scope
-from funcparams.checkpoint.rename import Rename, renamed
 from funcparams.checkpoint.report import Entry, Report
 from funcparams.checkpoint.source import Stored
 from funcparams.core.check import describe, resolve
 from funcparams.core.declarations import Declaration, Param
 from funcparams.core.definition import Definition
-from funcparams.core.errors import DefinitionTypeError, MismatchError, nearest
-from funcparams.core.names import Tree, at, split
+from funcparams.core.errors import MismatchError, nearest
+from funcparams.core.names import Path, Tree, at, split
+from funcparams.core.nodes import Parametrization
 from funcparams.core.walk import Kind, map_owned, owned, skeleton
 from funcparams.drawing.draw import draw
-from funcparams.select.where import Where, floating
+from funcparams.select.fields import rebuilt
+from funcparams.select.flat import written_fields
+from funcparams.select.where import Where
 
 _HINTS = 10  # the search for the nearest name is slow, and hundreds of hints help nobody
 
@@ -50,74 +53,6 @@ class Loaded(NamedTuple):
     report: Report
 
 
-def load_state_dict(
-    model: Definition,
-    mapping: Mapping[str, Any],
-    *,
-    rename: Rename | None = None,
-    transform: Mapping[Any, Callable[[Any], Any]] | None = None,
-    where: Where | None = None,
-    params: Mapping[str, Any] | None = None,
-    state: Mapping[str, Any] | None = None,
-    missing: Literal["error", "init"] = "error",
-    unexpected: Literal["error", "ignore"] = "error",
-    key: jax.Array | None = None,
-    dtype: Any = None,
-) -> Loaded:
-    r"""Make params and state of a flat dict of arrays by name, strictly.
-
-    A shared array may come under any of its names, or under several if the copies are equal.
-    Everything is checked before anything is returned, and all that is wrong is in one error.
-
-    Args:
-        model: The definition.
-        mapping: Arrays of numpy, JAX or PyTorch by dotted name.
-        rename: From their names to ours: regular expressions with replacements, which are applied
-            in order, each to what the one before gave (`re.sub`); or a function of a name, whose
-            None leaves the name out.
-        transform: For each `where`, a function of the array that makes it ours, for other layouts:
-            `{"**.c_attn.weight": np.transpose}`. The first rule that means a name wins.
-        where: Load only these parameters and buffers; the others are taken from `params` and
-            `state`, or drawn with `missing="init"`.
-        params: Values of the parameters that `where` leaves out.
-        state: Values of the buffers that `where` leaves out.
-        missing: What to do without an array for a parameter or buffer: `error`, or `init` to draw
-            it, with the value that `model.init(key)` would give.
-        unexpected: What to do with a name that the definition does not have: `error` or `ignore`.
-        key: A PRNG key for `missing="init"`.
-        dtype: The dtype of floating arrays; the declared ones where nothing is said.
-
-    Returns:
-        (params, state, report). Arrays of JAX that fit are the same objects.
-
-    Raises:
-        MismatchError: If names, shapes, kinds of numbers or copies of shared arrays do not fit.
-        SelectionError: If a rule or `where` means nothing.
-        DefinitionTypeError: If something is no array, or an argument is none of its words.
-
-    Example:
-        >>> import funcparams as fp, numpy as np
-        >>> from funcparams import nn
-        >>> given = {"fc.weight": np.ones((3, 2), np.float32), "fc.bias": np.zeros(3, np.float32)}
-        >>> model = nn.Sequential(nn.Linear(2, 3))
-        >>> loaded = fp.load_state_dict(model, given, rename={r"^fc\.": "0."})
-        >>> loaded.params["0"]["bias"].tolist()
-        [0.0, 0.0, 0.0]
-
-    References:
-        [torch.nn.Module.load_state_dict](https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.load_state_dict)
-    """
-    if not isinstance(mapping, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise DefinitionTypeError(
-            f"load_state_dict: expected a flat dict of arrays by name, got {describe(mapping)}.\n"
-            "  A file is read by fp.load(path, model)."
-        )
-    return loading(
-        Call("load_state_dict"), model, mapping, rename=rename, transform=transform, where=where,
-        params=params, state=state, missing=missing, unexpected=unexpected, key=key, dtype=dtype,
-    )  # fmt: skip
-
-
 def _array(name: str, value: Any) -> Any:
     # A copy: memory of numpy's and PyTorch's goes on changing, and params do not.
     return jnp.array(value) if isinstance(value, np.ndarray | np.generic) else jnp.asarray(value)
@@ -137,45 +72,8 @@ class Call(NamedTuple):
     put: Callable[[str, Any], Any] = _array
 
 
-def loading(
-    call: Call,
-    model: Definition,
-    mapping: Mapping[str, Any],
-    *,
-    rename: Rename | None = None,
-    transform: Mapping[Any, Callable[[Any], Any]] | None = None,
-    where: Where | None = None,
-    params: Mapping[str, Any] | None = None,
-    state: Mapping[str, Any] | None = None,
-    missing: Literal["error", "init"] = "error",
-    unexpected: Literal["error", "ignore"] = "error",
-    key: jax.Array | None = None,
-    dtype: Any = None,
-) -> Loaded:
-    """Do what `load_state_dict` says, for whoever loads."""
-    _word(call, "missing", missing, ("error", "init"))
-    _word(call, "unexpected", unexpected, ("error", "ignore"))
-    task = _Load(call, model, None if dtype is None else floating(dtype))
-    task.choose(where)
-    task.base(params, state)
-    task.give(renamed(mapping, rename))
-    task.unite(transform or {})
-    task.fill(missing)
-    task.report_unexpected(unexpected)
-    task.fail()
-    return task.finish(key)
-
-
-def _word(call: Call, name: str, value: Any, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise DefinitionTypeError(
-            f"{call.name}({name}={value!r}): expected one of {', '.join(map(repr, known))}"
-            f"{nearest(str(value), known)}."
-        )
-
-
 @dataclasses.dataclass
-class _Load:
+class Task:
     """A load under way; `values` and `entries` fill up, and `problems` if anything is wrong."""
 
     call: Call
@@ -189,6 +87,13 @@ class _Load:
     stray: dict[str, tuple[str, Any]] = dataclasses.field(
         default_factory=dict[str, tuple[str, Any]]
     )
+    # By owner's name: parametrizations to be filled, and what came for their leaves.
+    nodes: dict[str, Parametrization] = dataclasses.field(
+        default_factory=dict[str, Parametrization]
+    )
+    parts: dict[str, dict[Path, tuple[str, Any]]] = dataclasses.field(
+        default_factory=dict[str, dict[Path, tuple[str, Any]]]
+    )
     drawn: dict[str, Declaration] = dataclasses.field(default_factory=dict[str, Declaration])
     entries: dict[str, Entry] = dataclasses.field(default_factory=dict[str, Entry])
     ignored: list[Entry] = dataclasses.field(default_factory=list[Entry])
@@ -199,6 +104,7 @@ class _Load:
         self.found = places(self.model)
 
     def add(self, name: str, text: str, advice: str) -> None:
+        """Note what is wrong, and how it is mended."""
         self.problems.append(f"{name}: {text}")
         self.advice[advice] = None
 
@@ -217,15 +123,27 @@ class _Load:
             what = "params" if kind is Param else "state"
             resolve(type(self.model).__name__, what, skeleton(self.model, kind), tree)
             for name in owned(self.model, kind):
+                value = at(tree, split(name))
                 if name not in self.chosen:
-                    self.values[name] = at(tree, split(name))
+                    self.values[name] = value
                     self.entries[name] = Entry(name, "kept")
+                elif isinstance(value, Parametrization):
+                    self.nodes[name] = value
 
     def give(self, mapping: Mapping[str, tuple[str, Any]]) -> None:
         """Sort what came into places and strays."""
         known = {place.name: place for place in self.found if place.persistent}
+        leaves = {
+            written: (place.owner, below)
+            for place in self.found
+            if place.owner in self.nodes
+            for below, written, _ in written_fields(self.nodes[place.owner], split(place.name))
+        }
         for name, (source, value) in mapping.items():
-            if name not in known:
+            if name in leaves:
+                owner, below = leaves[name]
+                self.parts.setdefault(owner, {}).setdefault(below, (source, host(source, value)))
+            elif name not in known:
                 self.stray[name] = source, value
             elif known[name].owner in self.chosen:
                 self.came[name] = source, host(source, value)
@@ -265,38 +183,31 @@ class _Load:
 
     def _fitted(self, place: Place, source: str, value: Any) -> Any:
         """Check one array, and give it the dtype that is wanted."""
-        declared, owner = place.declared, place.owner
-        wanted, shape = declared.dtype, getattr(value, "shape", None)
-        target = f"{wanted.name}[{','.join(map(str, declared.shape))}]"
-        if shape != declared.shape or not hasattr(value, "dtype"):
-            told = f"expected {target}, got {describe(value)}"
-            told += f" under {source}" if source != place.name else ""
-            self.add(place.name, told, "load into a definition of these shapes, or transform={...}")
-            return None
-        if not _castable(value.dtype, wanted):
-            self.add(
-                place.name,
-                f"expected {target}, got {describe(value)}, another kind of numbers",
-                "convert the array first, with transform={...}",
-            )
-            return None
-        if self.dtype is not None and jnp.issubdtype(wanted, jnp.floating):
-            wanted = self.dtype
-        if value.dtype == wanted:
-            self.entries[owner] = Entry(owner, "loaded", source)
-            return value
-        if jnp.issubdtype(wanted, jnp.integer) and not np.array_equal(
-            np.asarray(value), np.asarray(value).astype(wanted)
-        ):
-            self.add(
-                place.name,
-                f"expected {target}, got {describe(value)} with numbers that do not fit",
-                "convert the array first, with transform={...}",
-            )
-            return None
-        detail = f"{value.dtype} to {jnp.dtype(wanted).name}"
-        self.entries[owner] = Entry(owner, "cast", source, detail)
-        return value.astype(wanted)
+        found = fit(place.declared, value, self.dtype, "" if source == place.name else source)
+        if found.problem:
+            self.add(place.name, found.problem, found.advice)
+        else:
+            self.entries[place.owner] = Entry(place.owner, found.deed, source, found.detail)
+        return found.value
+
+    def fill_nodes(self) -> None:
+        """Make the parametrizations for whose leaves something came."""
+        for owner, parts in self.parts.items():
+            node, values = self.nodes[owner], list[Any]()
+            for below, written, old in written_fields(node, split(owner)):
+                if below not in parts:
+                    advice = "give all arrays of a parametrization, or the parameter's own"
+                    self.add(written, f"missing, expected {describe(old)}", advice)
+                    continue
+                found = fit(old, parts[below][1])
+                values.append(found.value)
+                if found.problem:
+                    self.add(written, found.problem, found.advice)
+            self.values[owner] = None if self.problems else rebuilt(node, values)
+            self.entries[owner] = Entry(
+                owner, "loaded", ", ".join(source for source, _ in parts.values()),
+                f"into a {type(node).__name__}",
+            )  # fmt: skip
 
     def fill(self, missing: str) -> None:
         """Note what is to be drawn, or what is missing."""
@@ -340,10 +251,13 @@ class _Load:
                 continue
             shown = source if source == name else f"{source} (renamed {name})"
             near = nearest(name, known) if count < _HINTS else ""
-            text = f"unexpected {_described(value)}{near}"
-            self.add(
-                shown, text, 'rename={...} for other names, or unexpected="ignore" passes over them'
-            )
+            advice = 'rename={...} for other names, or unexpected="ignore" passes over them'
+            if ".parametrizations." in f".{name}":
+                advice = (
+                    "names do not tell what a parametrization is: give params=fp.parametrize(...) "
+                    "with them in their places, to be filled"
+                )
+            self.add(shown, f"unexpected {_described(value)}{near}", advice)
 
     def fail(self) -> None:
         """Raise one error for all that is wrong."""
@@ -380,14 +294,6 @@ class _Load:
 
     def _placed(self, name: str, value: Any) -> Any:
         return value if isinstance(value, jax.ShapeDtypeStruct) else self.call.put(name, value)
-
-
-def _castable(given: Any, wanted: Any) -> bool:
-    """Tell whether numbers of one dtype can be of another without changing their kind."""
-    for kind in (jnp.bool_, jnp.integer, jnp.floating, jnp.complexfloating):
-        if jnp.issubdtype(wanted, kind):
-            return bool(jnp.issubdtype(given, kind))
-    return bool(given == wanted)
 
 
 def _described(value: Any) -> str:

@@ -276,6 +276,46 @@ def test_a_failed_load_changes_nothing() -> None:
         np.testing.assert_array_equal(given[name], value)
 
 
+# Parametrizations
+
+
+def normed() -> tuple[fp.Module, Any]:
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    weight_norm = fp.parametrizations.weight_norm()
+    return model, fp.parametrize(model, model.init(KEY), "0.weight", weight_norm)
+
+
+def test_parametrizations_that_are_there_are_filled() -> None:
+    model, params = normed()
+    given = {name: 2 * value for name, value in fp.state_dict(model, params).items()}
+    assert "0.parametrizations.weight.original0" in given
+    loaded = fp.load_state_dict(model, given, params=params)
+    assert same_arrays(loaded.params, jax.tree.map(lambda a: 2 * a, params))
+    assert loaded.report.entries[0].detail == "into a WeightNorm"
+
+
+def test_parametrizations_that_are_not_there_are_asked_for() -> None:
+    model, params = normed()
+    text = refusal(model, fp.state_dict(model, params))
+    assert "0.parametrizations.weight.original1: unexpected float32[3,2]" in text
+    assert "To mend: names do not tell what a parametrization is: give params=fp.p" in text
+
+
+def test_arrays_of_a_parametrization_are_checked() -> None:
+    model, params = normed()
+    given = {**fp.state_dict(model, params), "0.parametrizations.weight.original0": numbers(3)}
+    del given["0.parametrizations.weight.original1"]
+    text = refusal(model, given, params=params)
+    assert "0.parametrizations.weight.original0: expected float32[3,1], got float32[3]" in text
+    assert "0.parametrizations.weight.original1: missing, expected float32[3,2]" in text
+
+
+def test_an_array_takes_the_place_of_a_parametrization() -> None:
+    model, params = normed()
+    loaded = fp.load_state_dict(model, flat(model), params=params)
+    assert loaded.params["0"]["weight"].shape == (3, 2)
+
+
 # Every tree
 
 
