@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from funcparams.checkpoint import load_state_dict, state_dict
+from funcparams.checkpoint import diff, load_state_dict, state_dict
 from funcparams.core.declarations import Buffer, Param
 from funcparams.core.walk import owned
 from funcparams.drawing.draw import Fixed, Random
@@ -84,7 +84,9 @@ def comes_back_from_state_dict(subject: Subject) -> Iterator[str]:
     params, state = subject.fresh, model.init_state(key)
     loaded = load_state_dict(model, state_dict(model, params, state), key=key)
     for kind, tree, again in [("params", params, loaded.params), ("state", state, loaded.state)]:
-        for problem in same_bits(tree, again):
+        # By name where names, shapes or numbers differ; else trees may still be of other types.
+        named = [f"{d.name}: {d.what} {d.detail}".strip() for d in diff(tree, again)]
+        for problem in named or same_bits(tree, again):
             yield f"{kind}: fp.load_state_dict gives another tree than went out: {problem}"
 
 
