@@ -8,10 +8,6 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# How long an example takes says more about the machine than about the code.
-hypothesis.settings.register_profile("funcparams", deadline=None)
-hypothesis.settings.load_profile("funcparams")
-
 # The suite compares bits and exact numbers, which hold on one platform: CPU, unless a person asks
 # for another. It must be said before JAX is first imported.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -22,6 +18,10 @@ if not hasattr(jax, "enable_x64"):  # JAX before 0.8 has it under another name o
     import jax.experimental
 
     jax.enable_x64 = jax.experimental.enable_x64
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("funcparams", deadline=None)
+hypothesis.settings.load_profile("funcparams")
 
 PARITY = Path(__file__).parent / "parity"
 

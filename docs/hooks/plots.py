@@ -16,8 +16,8 @@ from mkdocs.structure.files import File, Files
 from funcparams import init, nn
 
 BLUE, RED = "#0b4f8a", "#c1121f"
-CURVES = """ReLU LeakyReLU PReLU ELU CELU SELU GELU SiLU Mish Softplus Hardswish ReLU6 Sigmoid Hardsigmoid
-Tanh Hardtanh Softsign LogSigmoid Tanhshrink Softshrink Hardshrink RReLU""".split()
+CURVES = """ReLU LeakyReLU PReLU ELU CELU SELU GELU SiLU Mish Softplus Hardswish ReLU6 Sigmoid
+Hardsigmoid Tanh Hardtanh Softsign LogSigmoid Tanhshrink Softshrink Hardshrink RReLU""".split()
 DRAWN = {
     "uniform(-1, 1)": init.uniform(-1.0, 1.0),
     "normal(std=1)": init.normal(std=1.0),

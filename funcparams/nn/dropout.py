@@ -270,6 +270,14 @@ def _mask(key: jax.Array, p: float, shape: tuple[int, ...], to: tuple[int, ...])
 
 
 def dropped(x: jax.Array, key: jax.Array, p: float, shape: tuple[int, ...]) -> jax.Array:
+    """Return x with numbers put to 0 with probability p, and the others divided by 1 - p.
+
+    Args:
+        x: The input.
+        key: A PRNG key.
+        p: The probability.
+        shape: Of the random numbers; it broadcasts to x's.
+    """
     if p in (0, 1):  # 1 / (1 - p) would make NaN of the gradient at 1
         return x if p == 0 else jnp.zeros_like(x)
     return jnp.where(_mask(key, p, shape, x.shape), x * (1 / (1 - p)), 0)

@@ -150,8 +150,8 @@ def test_equal_functions_make_equal_definitions() -> None:
     [
         (
             lambda: nn.Sequential(nn.ReLU),
-            "Sequential: layer '0' is <class 'funcparams.nn.rectifier.ReLU'>; expected a module or "
-            "a function: write ReLU(...).",
+            "Sequential: layer '0' is <class 'funcparams.nn.activation.rectifier.ReLU'>; expected "
+            "a module or a function: write ReLU(...).",
         ),
         (
             lambda: nn.Sequential([nn.ReLU()]),

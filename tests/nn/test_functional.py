@@ -645,7 +645,9 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("call", "kind", "text"), REFUSED, ids=[text[:50] for _, _, text in REFUSED])
+@pytest.mark.parametrize(
+    ("call", "kind", "text"), REFUSED, ids=[text[:50] for _, _, text in REFUSED]
+)
 def test_what_is_refused(call: Any, kind: type[Exception], text: str) -> None:
     with pytest.raises(fp.FuncparamsError) as error:
         call()
