@@ -10,6 +10,7 @@ parameters, which is checked first. Normalisations have a script of their own, b
 from __future__ import annotations
 
 import argparse
+import functools
 import gc
 import os
 import platform
@@ -198,7 +199,7 @@ def upsample() -> Family:
         "funcparams": run,
         "jax.image.resize": lambda p, x: jax.image.resize(x, (8, 64, 64, 16), "linear"),
     }
-    chosen = "see the layer"
+    chosen = "shifted copies of whole axes, no gather"
     return Family(
         "Upsample, bilinear, 8 images to 64 x 64 x 16", params, normal(8, 32, 32, 16), ways, chosen
     )
@@ -240,13 +241,11 @@ class Figures(NamedTuple):
     step: list[float]
 
 
-def step_of(run: Run, x: Any, by_x: bool) -> Callable[[Any, Any], Any]:
+def step_of(run: Run, by_x: bool) -> Callable[[Any, Any, Any], Any]:
     """Give the gradient of a weighted sum of outputs, by params and input."""
 
-    def loss(params: Any, x: Any) -> Any:
-        y = run(params, x)
-        weights = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape)
-        return jnp.sum(y * weights)
+    def loss(params: Any, x: Any, weights: Any) -> Any:
+        return jnp.sum(run(params, x) * weights)
 
     return jax.value_and_grad(loss, (0, 1) if by_x else 0)
 
@@ -267,26 +266,32 @@ def measure(family: Family, rounds: int) -> dict[str, Figures]:
     """Compile each way alone, then let them run in turn."""
     check(family)
     given = family.params, family.x
+    first = next(iter(family.ways.values()))
+    weights = normal(*jax.eval_shape(first, *given).shape, seed=1)
     programs: dict[str, tuple[Any, Any]] = {}
     found: dict[str, Figures] = {}
     for name, run in family.ways.items():
-        step, seconds = step_of(run, family.x, family.by_x), []
+        step, seconds = step_of(run, family.by_x), []
         for _ in range(3):
             jax.clear_caches()
-            lowered = jax.jit(step).lower(*given)
+            lowered = jax.jit(step).lower(*given, weights)
             start = time.perf_counter()
             compiled = lowered.compile()
             seconds.append(time.perf_counter() - start)
-        programs[name] = jax.jit(run).lower(*given).compile(), compiled
+        forward = jax.jit(run).lower(*given).compile()
+        programs[name] = (
+            functools.partial(forward, *given),
+            functools.partial(compiled, *given, weights),
+        )
         count = operation_counts(lowered).total()
         found[name] = Figures(count, statistics.median(seconds), [], [])
     for turn in range(rounds + 1):
         gc.collect()
         for name in list(programs) if turn % 2 else list(programs)[::-1]:
             for program, values in zip(programs[name], found[name][2:], strict=True):
-                jax.block_until_ready(program(*given))
+                jax.block_until_ready(program())
                 start = time.perf_counter()
-                jax.block_until_ready(program(*given))
+                jax.block_until_ready(program())
                 if turn:  # the first one warms up
                     values.append(time.perf_counter() - start)
     return found
@@ -320,8 +325,8 @@ HEAD = """# Formulas
 This page is written by `python -m benchmarks.formulas`: every family of layers beside the other
 ways to compute the same function, on {device}, jax {jax}, {cores} cores. `x` is the median, over
 rounds in which all take turns, of the ratio to the first line; a gradient is by parameters and
-input. Operations are those of the gradient's lowered program. Normalisations are compared by
-`benchmarks/norms.py`.
+input. Operations are those of the gradient's lowered program. Normalisations have
+[a page of their own](norms.md).
 """
 
 
