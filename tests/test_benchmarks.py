@@ -10,11 +10,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import check, contender, coverage, measures, report, run, verify, worker
+from benchmarks import (
+    check,
+    contender,
+    coverage,
+    formulas,
+    measures,
+    report,
+    run,
+    verify,
+    worker,
+)
 from benchmarks.models import Config, canonical, canonical_count
+from funcparams.testing import operation_counts
 
 MLP = Config(model="mlp", layers=2, width=4, batch=2)
 CONV = Config(model="conv", batch=2, image=4, channels=(2,))
@@ -231,3 +244,36 @@ def test_the_table_of_layers_is_up_to_date() -> None:
     assert len(shown) > 140
     library = importlib.import_module("funcparams.nn")
     assert shown == {name: coverage.member(library, name) for name in shown}
+
+
+# Formulas
+
+
+@pytest.mark.parametrize("name", ["LSTM", "MultiheadAttention", "Conv2d", "BatchNorm2d"])
+def test_a_layer_is_the_program_that_is_written_by_hand(name: str) -> None:
+    family = formulas.FAMILIES[name]()
+    (_, ours), (title, by_hand), *_ = family.ways.items()
+    assert title == "by hand, the same"
+    y = jax.eval_shape(ours, family.params, family.x)
+    given = family.params, family.x, y
+    one, two = (
+        operation_counts(formulas.step_of(run, family.by_x), *given) for run in (ours, by_hand)
+    )
+    assert one == two
+
+
+def test_formulas_are_timed_and_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def small() -> formulas.Family:
+        ways = {"funcparams": lambda p, x: p * x, "by hand": lambda p, x: x * p}
+        return formulas.Family("a product", jnp.ones(3), jnp.ones(3), ways, "one")
+
+    monkeypatch.setattr(formulas, "FAMILIES", {"product": small})
+    assert formulas.main(["--rounds", "2", "--out", str(tmp_path / "page.md")]) == 0
+    page = (tmp_path / "page.md").read_text()
+    assert "## product" in page
+    assert "| **funcparams** | " in page
+    wrong = small()._replace(ways={"a": lambda p, x: x, "b": lambda p, x: 2 * x})
+    with pytest.raises(AssertionError, match="a product: b"):
+        formulas.check(wrong)
